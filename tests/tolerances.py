@@ -1,0 +1,11 @@
+"""One table of tolerances for all numerics: what is compared, and how close it must be."""
+
+from __future__ import annotations
+
+TOL: dict[str, float] = {
+    "accumulated gradient, relative": 1e-5,
+    "distributed gradient, relative": 1e-6,
+    "loss, known answer": 1e-6,
+    "onnx parity, absolute": 1e-4,
+    "tiled vs untiled, fp32 absolute": 1e-5,
+}
