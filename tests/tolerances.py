@@ -7,6 +7,7 @@ TOL: dict[str, float] = {
     "distributed gradient, relative": 1e-6,
     "log row without TensorBoard, ms": 0.2,
     "loss, known answer": 1e-6,
+    "ncnn parity, absolute": 1e-4,
     "onnx parity, absolute": 1e-4,
     "resample, float32 absolute": 1e-6,
     "resample, float64 absolute": 1e-12,

@@ -108,7 +108,8 @@ class _Residual(nn.Module):
         self.conv2 = _conv(channels, channels, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.leaky_relu(self.conv1(x), 0.1, inplace=True))
+        # In place on a convolution's fresh output: its gradient does not need the values, and memory is the cost.
+        return self.conv2(F.leaky_relu(self.conv1(x), 0.1, inplace=True)).add_(x)
 
 
 class CompactSR(Upscaler):
@@ -134,8 +135,8 @@ class CompactSR(Upscaler):
 
     def forward(self, pixels: Tensor) -> Tensor:
         features = self.head(pixels)
-        features = features + self.body(features)
-        return F.pixel_shuffle(self.base(pixels) + self.tail(features), self.scale)
+        features = self.body(features).add_(features)
+        return F.pixel_shuffle(self.base(pixels).add_(self.tail(features)), self.scale)
 
 
 class SRVGGNetCompact(Upscaler):
