@@ -1,0 +1,265 @@
+"""Trained networks as ONNX files, compared with PyTorch before they are kept, and their runtimes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gantoolkit.errors import InputError, UsageError
+from gantoolkit.runlog import write_atomically
+
+__all__ = ["Parity", "Runner", "onnx_runner", "openvino_runner", "to_onnx"]
+
+Runner = Callable[[Tensor], Tensor]
+
+_IMAGE_AXES = {"image": {0: "batch", 2: "height", 3: "width"}}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How closely an exported file follows the network it came from, in fp32 on the CPU.
+
+    Attributes:
+        max_abs: largest absolute difference over all outputs.
+        tolerance: what was allowed.
+        sizes: input shapes that were compared, with uniform random pixels in [0, 1].
+        runtime: name and version of the runtime.
+    """
+
+    max_abs: float
+    tolerance: float
+    sizes: tuple[tuple[int, ...], ...]
+    runtime: str
+
+    def __str__(self) -> str:
+        sizes = ", ".join("x".join(map(str, size)) for size in self.sizes)
+        allowed = f"allowed {self.tolerance:.0e}"
+        return f"max abs difference {self.max_abs:.1e} ({allowed}) at {sizes} in {self.runtime}"
+
+
+def to_onnx(
+    network: nn.Module,
+    path: str | Path,
+    example: Tensor,
+    *,
+    input_name: str = "image",
+    output_name: str = "output",
+    dynamic: Mapping[str, Mapping[int, str]] = _IMAGE_AXES,
+    check_sizes: Sequence[tuple[int, ...]] = ((1, 3, 32, 40), (2, 3, 48, 24)),
+    tolerance: float = 1e-4,
+) -> Parity:
+    """Write `network` as one ONNX file once ONNX Runtime gives the same outputs as PyTorch.
+
+    Args:
+        network: maps one tensor to one tensor; exported in evaluation mode and fp32, and left as it was.
+        path: the file to write, replaced as a whole or not at all.
+        example: an input, for its fixed axes; a dynamic batch axis is traced with two of it.
+        input_name: name of the graph's input.
+        output_name: name of the graph's output.
+        dynamic: for the input, names of the axes whose sizes stay open.
+        check_sizes: input shapes to compare at.
+        tolerance: largest absolute difference allowed.
+
+    Raises:
+        UsageError: when the packages for it are not installed.
+        InputError: when the network cannot be exported, the outputs differ, or the file cannot be written.
+    """
+    for name in ("onnx", "onnxscript"):
+        _needed(name, "onnx")
+    axes = dynamic.get(input_name, {})
+    if 0 in axes and example.shape[0] == 1:
+        example = torch.cat([example, example])  # a traced size of one would become a constant
+    with _frozen(network):
+        try:
+            with _quiet():
+                program = torch.onnx.export(
+                    network,
+                    (example.float().cpu(),),
+                    dynamo=True,
+                    verbose=False,
+                    input_names=[input_name],
+                    output_names=[output_name],
+                    dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
+                )
+            assert program is not None
+            serialised = _named_axes(program.model_proto, axes).SerializeToString()
+        except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
+            problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {problem}") from error
+        parity = _compared(network, serialised, check_sizes, tolerance)
+    write_atomically(Path(path), serialised)
+    return parity
+
+
+def onnx_runner(path: str | Path, threads: int | None = None) -> Runner:
+    """A function that runs an ONNX file in ONNX Runtime on the CPU: fp32 tensor in, fp32 tensor out.
+
+    Args:
+        path: a file with one input and one output.
+        threads: threads inside an operator; the runtime's own choice when None.
+
+    Raises:
+        UsageError: when ONNX Runtime is not installed.
+        InputError: when the file is missing or no ONNX model; when called, for an input of the wrong shape.
+    """
+    return _onnx_session(str(_existing(path)), str(path), threads)
+
+
+def openvino_runner(path: str | Path, threads: int | None = None, precision: str = "fp32") -> Runner:
+    """A function that runs an ONNX file in OpenVINO on the CPU: fp32 tensor in, fp32 tensor out.
+
+    Args:
+        path: a file with one input and one output.
+        threads: threads to use; the runtime's own choice when None.
+        precision: "fp32", or "bf16" for about twice the speed where the processor has it.
+
+    Raises:
+        UsageError: when OpenVINO is not installed, or for another precision.
+        InputError: when the file is missing or no ONNX model; when called, for an input of the wrong shape.
+    """
+    hints = {"fp32": "f32", "bf16": "bf16"}
+    if precision not in hints:
+        raise UsageError("unknown precision for OpenVINO", expected=" or ".join(hints), actual=precision)
+    openvino = _needed("openvino", "openvino")
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hints[precision]}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = openvino.Core().compile_model(str(_existing(path)), "CPU", options)
+    except RuntimeError as error:
+        raise InputError(f"{path}: not a model that OpenVINO can read", expected="an .onnx file") from error
+
+    def run(pixels: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(np.array(compiled(_array(pixels))[0]))
+        except RuntimeError as error:
+            raise _wrong_input(path, pixels) from error
+
+    return run
+
+
+def _onnx_session(source: str | bytes, label: str, threads: int | None) -> Runner:
+    onnxruntime = _needed("onnxruntime", "onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors arrive as exceptions, one line each
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # The runtime's exceptions share no base class of their own.
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        (name,) = (entry.name for entry in session.get_inputs())
+    except Exception as error:
+        raise InputError(f"{label}: not a usable ONNX model", expected="one input, one output") from error
+
+    def run(pixels: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(session.run(None, {name: _array(pixels)})[0])
+        except Exception as error:
+            raise _wrong_input(label, pixels) from error
+
+    return run
+
+
+def _compared(
+    network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, ...]], tolerance: float
+) -> Parity:
+    name = type(network).__name__
+    runner = _onnx_session(serialised, f"{name} as ONNX", None)
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for size in sizes:
+        pixels = torch.rand(size, generator=generator)
+        with torch.inference_mode():
+            ours = network(pixels)
+        theirs = runner(pixels)
+        if ours.shape != theirs.shape:
+            raise InputError(
+                f"{name} as ONNX gives another shape", expected=tuple(ours.shape), actual=tuple(theirs.shape)
+            )
+        difference = (ours - theirs).abs().max().item()
+        if not difference <= tolerance:  # catches NaN too
+            raise InputError(
+                f"{name} as ONNX differs from PyTorch at {size}",
+                expected=f"{tolerance} or less",
+                actual=difference,
+            )
+        worst = max(worst, difference)
+    runtime = f"ONNX Runtime {_needed('onnxruntime', 'onnx').__version__}"
+    return Parity(worst, tolerance, tuple(tuple(size) for size in sizes), runtime)
+
+
+def _named_axes(model: Any, axes: Mapping[int, str]) -> Any:
+    """The graph with readable names for its input's open axes."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    for axis, name in axes.items():
+        dims[axis].dim_param = name
+    return model
+
+
+@contextlib.contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """`network` in evaluation mode, fp32 on the CPU; its mode, placement and precision are restored."""
+    training = {module: module.training for module in network.modules()}
+    values = [*network.parameters(), *network.buffers()]
+    before = [value.data for value in values]
+    try:
+        for value in values:
+            value.data = value.data.cpu().float() if value.is_floating_point() else value.data.cpu()
+        network.eval()
+        yield
+    finally:
+        for value, data in zip(values, before, strict=True):
+            value.data = data
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines and warnings away: stdout may be a pipe of pixels."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _needed(package: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UsageError(
+            f"the package {package} is not installed", remedy=f'pip install "gantoolkit[{extra}]"'
+        ) from error
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise InputError(
+            f"{path}: no such file", expected="an .onnx file", remedy="gantk models export makes one"
+        )
+    return Path(path)
+
+
+def _array(pixels: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(pixels.detach().float().cpu().numpy())
+
+
+def _wrong_input(label: object, pixels: Tensor) -> InputError:
+    return InputError(f"{label}: the model does not take this input", actual=f"shape {tuple(pixels.shape)}")
