@@ -6,6 +6,7 @@ TOL: dict[str, float] = {
     "accumulated gradient, relative": 1e-5,
     "distributed gradient, relative": 1e-6,
     "log row without TensorBoard, ms": 0.2,
+    "folded features, fp64 absolute": 1e-9,
     "loss, known answer": 1e-6,
     "ncnn parity, absolute": 1e-4,
     "onnx parity, absolute": 1e-4,
