@@ -42,7 +42,7 @@ class Upscaler(nn.Module):
         scale: output pixels per input pixel, along one side.
         radius: theoretical radius of the receptive field, in input pixels.
         overlap: context in input pixels that a tile needs on each inner side for its output to equal the
-            whole picture's to 1e-5 in fp32; at most `radius`.
+            whole picture's to 1e-5 in fp32; at most `radius`, and a multiple of `multiple`.
         multiple: a tile's origin must be a multiple of this many input pixels (1 unless the network
             unshuffles).
     """
@@ -108,7 +108,7 @@ class _Residual(nn.Module):
         self.conv2 = _conv(channels, channels, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In place on a convolution's fresh output: its gradient does not need the values, and memory is the cost.
+        # In place on a fresh output that no gradient needs: saves memory and time.
         return self.conv2(F.leaky_relu(self.conv1(x), 0.1, inplace=True)).add_(x)
 
 
@@ -225,7 +225,9 @@ class RRDBNet(Upscaler):
         self.multiple = 4 // scale
         # The four convolutions after the trunk see 3 pixels at x4, then 1 more at x2: 2 pixels at x1.
         self.radius = self.multiple * (15 * blocks + 4) + self.multiple - 1
-        self.overlap = self.radius
+        # The far field fades: with the public weights, 72 pixels of context for 6 blocks and 128 for 23
+        # change no output by more than 2e-6; a straight line between the two serves other depths.
+        self.overlap = self.multiple * min(15 * blocks + 4, 52 + 10 * blocks // 3)
         self.conv_first = nn.Conv2d(3 * self.multiple**2, channels, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(channels, growth) for _ in range(blocks)))
         self.conv_body = nn.Conv2d(channels, channels, 3, padding=1)
