@@ -1,0 +1,168 @@
+"""Real data: data sets whose items depend on nothing but their index and a seed, and an endless source of batches.
+
+Every sample has a position in an endless stream: epoch after epoch, each in a shuffled order of its own. What
+augmentation does to the sample at position p depends on (seed, p) alone, so that workers, processes, interruptions
+and batch sizes leave no trace in the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from gantoolkit.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"})
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What a task trains on."""
+
+    def __len__(self) -> int: ...
+
+    def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        """Sample `index` (0..len-1) as a mapping of tensors; all its randomness comes from `rng`."""
+        ...
+
+
+class Stream:
+    """Positions → (index, generator): shuffled epochs, computed and not stored."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        if length < 1:
+            raise InputError("there is nothing to train on", expected="at least one sample", actual=length)
+        self.length, self.seed = length, seed
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def index(self, position: int) -> int:
+        """The data set's index at a position of the stream."""
+        epoch, offset = divmod(position, self.length)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.length)
+            self._epoch = epoch
+        return int(self._order[offset])
+
+    def generator(self, position: int) -> np.random.Generator:
+        """The random numbers that belong to a position."""
+        return np.random.default_rng((self.seed, 1, position))
+
+
+class Batches:
+    """An endless source of batches, each process getting its own rows of the joined batch.
+
+    Args:
+        dataset: where samples come from.
+        batch: samples of the joined batch (all processes together).
+        seed: of the order and of the samples' random numbers.
+        rank, world: this process among how many.
+        workers: processes that prepare samples; 0 prepares them in this one.
+
+    Raises:
+        InputError: an empty data set, or a batch that does not divide among the processes.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch: int, *, seed: int = 0, rank: int = 0, world: int = 1, workers: int = 0
+    ) -> None:
+        if batch % world:
+            raise InputError("the batch does not divide among the processes", expected=f"a multiple of {world}", actual=batch)
+        self.dataset, self.batch, self.workers = dataset, batch, workers
+        self.stream = Stream(len(dataset), seed)
+        self.local = batch // world
+        self.offset = rank * self.local
+        self.position = 0
+        self._ahead: Iterator[Mapping[str, Any]] | None = None
+
+    def next(self) -> Mapping[str, Any]:
+        """The next batch: a mapping of stacked tensors with `batch // world` rows."""
+        if self._ahead is None:
+            self._ahead = self._prepare(self.position)
+        batch = next(self._ahead)
+        self.position += self.batch
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state["position"] != self.position:
+            self._ahead = None
+        self.position = state["position"]
+
+    def _prepare(self, position: int) -> Iterator[Mapping[str, Any]]:
+        import torch
+        from torch.utils.data import DataLoader, default_collate
+
+        if self.workers == 0:
+            while True:
+                yield default_collate([self._sample(p) for p in self._rows(position)])
+                position += self.batch
+        else:
+            # a generator of its own: a loader otherwise draws from torch's global one each time it is made
+            yield from DataLoader(
+                _Positions(self),  # type: ignore[arg-type]
+                batch_sampler=_Rows(self, position),
+                num_workers=self.workers,
+                generator=torch.Generator(),
+            )
+
+    def _rows(self, position: int) -> range:
+        return range(position + self.offset, position + self.offset + self.local)
+
+    def _sample(self, position: int) -> Mapping[str, Any]:
+        return self.dataset.item(self.stream.index(position), self.stream.generator(position))
+
+
+class _Positions:
+    """The stream as a torch data set: worker processes ask it by position."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, position: int) -> Mapping[str, Any]:
+        return self.batches._sample(position)
+
+
+class _Rows:
+    """An endless batch sampler of positions."""
+
+    def __init__(self, batches: Batches, position: int) -> None:
+        self.batches, self.position = batches, position
+
+    def __iter__(self) -> Iterator[list[int]]:
+        position = self.position
+        while True:
+            yield list(self.batches._rows(position))
+            position += self.batches.batch
+
+
+def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
+    """Every picture file in a folder, in a stable order; hidden files are left out.
+
+    Raises:
+        InputError: no such folder, or no pictures in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder", remedy="name the folder that holds the pictures")
+    found = folder.rglob("*") if recursive else folder.glob("*")
+    files = sorted(
+        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+    if not files:
+        suffixes = " ".join(sorted(PICTURE_SUFFIXES))
+        raise InputError(f"no pictures in {folder}", expected=f"files ending in {suffixes}")
+    return files
+
+
+def split_by_name(files: Sequence[Path], held_out: float) -> tuple[list[Path], list[Path]]:
+    """Files → (train, held out): a file's side depends on its own name only, so that more files move none."""
+    import hashlib
+
+    def share(path: Path) -> float:
+        return int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") / 2**32
+
+    return [f for f in files if share(f) >= held_out], [f for f in files if share(f) < held_out]

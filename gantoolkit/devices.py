@@ -1,0 +1,69 @@
+"""Which device and precision to use, and what this machine offers."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from typing import Any, Literal
+
+from gantoolkit.errors import UsageError
+
+
+def pick_device(name: str = "auto") -> str:
+    """ "auto" → cuda, mps or cpu, whichever is there; any other name is checked.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(name.split(":")[0], False):
+        have = ", ".join(kind for kind, there in available.items() if there)
+        raise UsageError(f"device {name!r} is not available here", expected=have, remedy="use --device auto")
+    return name
+
+
+def pick_precision(name: str, device: str) -> Literal["fp32", "bf16", "fp16"]:
+    """ "auto" → bf16 where the hardware multiplies it fast, else fp32."""
+    if name != "auto":
+        return name  # type: ignore[return-value]
+    return "bf16" if fast_bf16(device.split(":")[0]) else "fp32"
+
+
+@cache
+def fast_bf16(kind: str) -> bool:
+    """Whether this kind of device has bf16 arithmetic in hardware."""
+    import torch
+
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        return any(check() for check in (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported))
+    return False
+
+
+def describe() -> dict[str, Any]:
+    """Versions, processors and precisions, for `gantk doctor` and resolved configs."""
+    import torch
+
+    from gantoolkit import __version__
+
+    devices = {"cpu": f"{torch.get_num_threads()} threads, {'bf16' if fast_bf16('cpu') else 'fp32'}"}
+    for index in range(torch.cuda.device_count()):
+        devices[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    if torch.backends.mps.is_available():
+        devices["mps"] = "Apple GPU"
+    return {
+        "gantoolkit": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "devices": devices,
+    }

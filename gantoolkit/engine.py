@@ -1,0 +1,475 @@
+"""The one loop that plays a game.
+
+    for each phase that is due: for each move: for each micro-batch: terms → loss → backward; then one optimizer step
+
+The engine knows players, phases and terms; it knows nothing of images, tasks, files or plugins.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gantoolkit.distributed import Team
+from gantoolkit.errors import TrainingError, UsageError
+from gantoolkit.game import Context, Draws, Game, Phase, Player, Shared, Term
+from gantoolkit.game import lazy_correction, terms_due, trained, weight_of
+from gantoolkit.schedule import schedule
+
+Precision = Literal["fp32", "bf16", "fp16"]
+EMA_RAMP = 0.05  # the average's half-life is at most this share of nimg: it must not remember the random start
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to play, whatever the game is.
+
+    Args:
+        device: where the networks live.
+        precision: of the networks' forward passes; parameters, fp32 terms and optimizers stay in fp32.
+        accumulate: micro-batches a move; the batch must divide by it.
+        channels_last: memory layout of 4-D parameters and batches (faster convolutions on CPU and GPU).
+        compile: run the networks through `torch.compile`.
+        seed: of the engine's own random numbers.
+        patience: non-finite moves in a row before the engine gives up (`Diverged`).
+    """
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    accumulate: int = 1
+    channels_last: bool = True
+    compile: bool = False
+    seed: int = 0
+    patience: int = 5
+
+
+class Batches(Protocol):
+    """Where real data comes from: an endless source whose position can be saved."""
+
+    def next(self) -> Mapping[str, Any]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class Diverged(TrainingError):
+    """Several non-finite moves in a row; `term` names where the last one came from."""
+
+    def __init__(self, where: str, moves: int) -> None:
+        self.where = where
+        super().__init__(
+            f"{moves} moves in a row were not finite, last in {where}",
+            remedy="lower the learning rate or the term's weight, or use --set precision=fp32",
+        )
+
+
+@dataclass
+class Counters:
+    """How far one phase has come: steps that offered it, plays, and moves that were skipped as non-finite."""
+
+    offered: int = 0
+    plays: int = 0
+    skipped: int = 0
+
+
+@dataclass
+class Move:
+    """What one optimizer step reports."""
+
+    losses: dict[str, Tensor]
+    values: dict[str, Any]
+    grad_norm: float
+    skipped: str | None = None
+
+
+@dataclass
+class Step:
+    """What one step reports; `losses`, `grad_norm` and `values` are plain floats by `phase/term` or by player."""
+
+    nimg: int
+    step: int
+    losses: dict[str, float] = field(default_factory=dict)
+    grad_norm: dict[str, float] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """Plays a game on batches.
+
+    Args:
+        game: the players and phases.
+        batches: the source of real data; each batch is a mapping whose tensors have the samples first.
+        settings: device, precision and the like.
+        team: the processes that play together, each on its own rows of the joined batch.
+
+    Raises:
+        UsageError: a batch that does not divide into the micro-batches.
+        Diverged: from `step`, after `settings.patience` non-finite moves in a row.
+    """
+
+    def __init__(self, game: Game, batches: Batches, settings: Settings | None = None, team: Team | None = None):
+        self.game, self.batches = game, batches
+        self.settings, self.team = settings or Settings(), team or Team()
+        self.device = torch.device(self.settings.device)
+        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        self.nimg = self.steps = self.bad_in_a_row = 0
+        self.rate_scale = 1.0  # lowered by a roll-back
+        self.counters = {phase.name: Counters() for phase in game.phases}
+        self.moves = {player.name: 0 for player in game.players}
+        self._batch: list[Mapping[str, Any]] | None = None
+        self._shared: list[dict[str, Shared]] = []
+        self._due: list[Phase] = []
+
+        networks = game.networks()
+        for network in networks.values():
+            network.to(self.device)
+            network.train()
+        self._dry_run(networks)
+        for network in networks.values():
+            if self.settings.channels_last:
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trainable = {p.name: [q for q in p.parameters() if q.requires_grad] for p in game.players}
+        self.team.same_([t.data for net in networks.values() for t in (*net.parameters(), *net.buffers())])
+        for parameters in self.trainable.values():
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+        run = torch.compile if self.settings.compile else (lambda network: network)
+        self.networks: dict[str, Any] = {name: run(network) for name, network in networks.items()}
+        self.correction = {p.name: lazy_correction(game.phases, p.name) for p in game.players}
+        self.optimizers = {p.name: self._optimizer(p) for p in game.players}
+        fp16 = self.settings.precision == "fp16"
+        self.scalers = {p.name: torch.amp.GradScaler(self.device.type, enabled=fp16) for p in game.players}
+        self.ema = {p.name: Average(p.networks, p.ema_nimg) for p in game.players if p.ema_nimg}
+
+    # ---- playing ----
+
+    def step(self) -> Step:
+        """Play every phase that is due, once (or its `repeats`)."""
+        before = self.nimg
+        self._batch, report = None, Step(0, 0)
+        self._due = [p for p in self.game.phases if self.counters[p.name].offered % p.every == 0]
+        for phase in self.game.phases:
+            counters = self.counters[phase.name]
+            counters.offered += 1
+            if phase not in self._due:
+                continue
+            self._due = self._due[1:]
+            for _ in range(phase.repeats):
+                if phase.batch == "fresh" or self._batch is None:
+                    self._next_batch()
+                for terms in terms_due(phase, counters.plays):
+                    self._record(report, phase, self._move(phase, terms))
+                counters.plays += 1
+        for average in self.ema.values():
+            average.update(self.nimg - before, self.nimg)
+        self.steps += 1
+        report.nimg, report.step = self.nimg, self.steps
+        return report
+
+    def _move(self, phase: Phase, terms: list[Term]) -> Move:
+        """One optimizer step of the phase's player on the sum of `terms`."""
+        player, parameters = self.game.player(phase.player), self.trainable[phase.player]
+        optimizer, scaler = self.optimizers[player.name], self.scalers[player.name]
+        assert self._batch is not None
+        micro, move = len(self._batch), Move({}, {}, 0.0)
+        draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+        total = torch.zeros((), device=self.device)
+        with trained(parameters):
+            for index, batch in enumerate(self._batch):
+                rows = batch_size(batch)
+                draws.rows(index * rows, (index + 1) * rows, micro * rows)
+                ctx = self._context(phase, player, batch, draws, index)
+                loss = self._loss(ctx, terms, move) / micro
+                if loss.requires_grad:
+                    scaler.scale(loss).backward()
+                total = total + loss.detach()
+                for known in self._shared[index].values():  # backward has freed the graphs of the player's own
+                    known.graph = known.graph and known.owner != player.name
+                move.values.update(ctx.values)
+        grads = [p.grad for p in parameters if p.grad is not None]
+        self.team.mean_([*grads, total])
+        scaler.unscale_(optimizer) if scaler.is_enabled() and grads else None
+        norm = torch.nn.utils.get_total_norm(grads)
+        move.grad_norm = float(norm)
+        if not math.isfinite(float(total)) or (not math.isfinite(move.grad_norm) and not scaler.is_enabled()):
+            move.skipped = self._skip(phase, move)
+        else:
+            if player.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, player.clip_norm, norm)
+            rate = schedule(player.lr)(self.nimg) * self.rate_scale * self.correction[player.name]
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            if grads:
+                scaler.step(optimizer)
+                scaler.update()
+            self.moves[player.name] += 1
+            self.bad_in_a_row = 0
+        optimizer.zero_grad(set_to_none=True)
+        return move
+
+    def _loss(self, ctx: Context, terms: list[Term], move: Move | None = None) -> Tensor:
+        """The weighted sum of the terms; each term's plain value is added to the move's report."""
+        loss = torch.zeros((), device=self.device)
+        for fp32 in (False, True):
+            with self._autocast(off=fp32):
+                for term in terms:
+                    if term.fp32 is fp32:
+                        value = term.fn(ctx)
+                        loss = loss + weight_of(term, self.nimg) * value.float()
+                        if move is not None:
+                            so_far = move.losses.get(term.name, 0.0)
+                            move.losses[term.name] = so_far + value.detach().float() / max(1, len(self._shared))
+        return loss
+
+    def _autocast(self, off: bool = False) -> Any:
+        if self.settings.precision == "fp32" or off:
+            return nullcontext()
+        dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
+
+    def _context(self, phase: Phase, player: Player, batch: Mapping, draws: Draws, index: int) -> Context:
+        return Context(
+            networks=self.networks,
+            batch=batch,
+            nimg=self.nimg,
+            phase=phase,
+            player=player,
+            draws=draws,
+            shared=self._shared[index],
+            moves=self.moves,
+            trainable=self.trainable,
+            keep_graph=self._keep_graph,
+        )
+
+    def _keep_graph(self, owner: str) -> bool:
+        """Whether a later phase of this step will train `owner` on this very batch, in one piece."""
+        return len(self._shared) == 1 and any(p.player == owner and p.batch == "same" for p in self._due)
+
+    def _skip(self, phase: Phase, move: Move) -> str:
+        """Count a non-finite move and name its term; give up after several in a row."""
+        guilty = [name for name, value in move.losses.items() if not math.isfinite(float(value))]
+        where = f"term {phase.name}/{guilty[0]}" if guilty else f"the gradient of {phase.player} in {phase.name}"
+        self.counters[phase.name].skipped += 1
+        self.bad_in_a_row += 1
+        if self.bad_in_a_row >= self.settings.patience:
+            raise Diverged(where, self.bad_in_a_row)
+        return where
+
+    def _record(self, report: Step, phase: Phase, move: Move) -> None:
+        report.losses.update({f"{phase.name}/{name}": float(value) for name, value in move.losses.items()})
+        report.values.update({name: float(value) for name, value in move.values.items()})
+        report.grad_norm[phase.player] = move.grad_norm
+        if move.skipped:
+            report.skipped.append(move.skipped)
+
+    # ---- data ----
+
+    def _next_batch(self) -> None:
+        """Draw a batch, put it on the device and cut it into micro-batches."""
+        batch = {key: self._place(value) for key, value in self.batches.next().items()}
+        if self.game.prepare is not None:
+            seed = np.random.SeedSequence((self.settings.seed, self.nimg, self.team.rank)).generate_state(1)
+            generator = torch.Generator(self.device).manual_seed(int(seed[0]))
+            batch = {key: self._place(value) for key, value in self.game.prepare(batch, generator).items()}
+        rows, parts = batch_size(batch), self.settings.accumulate
+        if rows % parts:
+            raise UsageError(
+                "the batch does not divide into micro-batches",
+                expected=f"a multiple of accumulate={parts}",
+                actual=f"{rows} samples a process",
+            )
+        size = rows // parts
+        self._batch = [
+            {k: v[i * size : (i + 1) * size] if _has_rows(v, rows) else v for k, v in batch.items()}
+            for i in range(parts)
+        ]
+        self._shared = [{} for _ in range(parts)]
+        self.nimg += rows * self.team.world
+
+    def _place(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        layout = torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
+        return value.to(self.device, non_blocking=True, memory_format=layout)
+
+    # ---- before the first step ----
+
+    def _dry_run(self, networks: Mapping[str, nn.Module]) -> None:
+        """Evaluate every term once, so that parts which are built late exist before optimizers and checkpoints.
+
+        Nothing of it is kept: the data's position, all random numbers, buffers and counters are put back.
+        """
+        kept = self.batches.state_dict(), self.rng_state()
+        buffers = {name: [b.clone() for b in net.buffers()] for name, net in networks.items()}
+        self.networks = dict(networks)
+        self.trainable = {player.name: [] for player in self.game.players}
+        self._next_batch()
+        draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+        for phase in self.game.phases:
+            assert self._batch is not None
+            rows = batch_size(self._batch[0])
+            draws.rows(0, rows, rows * len(self._batch))
+            ctx = self._context(phase, self.game.player(phase.player), self._batch[0], draws, 0)
+            self._loss(ctx, list(phase.terms))
+        for name, network in networks.items():
+            for buffer, before in zip(network.buffers(), buffers[name], strict=False):
+                buffer.copy_(before)
+        self.batches.load_state_dict(kept[0])
+        self.load_rng_state(kept[1])
+        self.nimg, self._batch, self._shared = 0, None, []
+
+    def warnings(self) -> list[str]:
+        """What cannot hold in this game: promises about micro-batches and processes that batch statistics break."""
+        if self.settings.accumulate == 1 and self.team.world == 1:
+            return []
+        how = f"{self.settings.accumulate} micro-batches on {self.team.world} processes"
+        coupled = [f"{p.name}/{t.name}" for p in self.game.phases for t in p.terms if t.couples_batch]
+        normed = [
+            name
+            for name, network in self.game.networks().items()
+            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+        ]
+        found = [f"term {name} couples the samples of a batch" for name in coupled]
+        found += [f"network {name} normalises over the batch" for name in normed]
+        return [f"{what}: {how} do not give the full batch's gradient" for what in found]
+
+    def _optimizer(self, player: Player) -> torch.optim.Optimizer:
+        c, parameters = self.correction[player.name], self.trainable[player.name]
+        betas = (player.betas[0] ** c, player.betas[1] ** c)
+        rate = schedule(player.lr)(0) * c
+        make: Callable[..., torch.optim.Optimizer]
+        if player.optimizer is not None:
+            return player.optimizer(parameters, lr=rate, betas=betas)
+        make = torch.optim.AdamW if player.weight_decay else torch.optim.Adam
+        fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
+        return make(
+            parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused
+        )
+
+    # ---- state ----
+
+    def rng_state(self) -> dict[str, Any]:
+        """Every random number generator that a step may draw from, on this process."""
+        numpy_state = np.random.get_state(legacy=False)
+        return {
+            "engine": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "numpy": {
+                "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),  # type: ignore[index,call-overload]
+                "pos": int(numpy_state["state"]["pos"]),  # type: ignore[index,call-overload]
+                "gauss": [int(numpy_state["has_gauss"]), float(numpy_state["gauss"])],  # type: ignore[index,call-overload]
+            },
+            "python": list(random.getstate()[1]),
+            "python_gauss": random.getstate()[2],
+        }
+
+    def load_rng_state(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["engine"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"])
+        key, (has_gauss, gauss) = state["numpy"]["key"], state["numpy"]["gauss"]
+        numpy_state = {"key": key.numpy().astype(np.uint32), "pos": state["numpy"]["pos"]}
+        np.random.set_state(
+            {"bit_generator": "MT19937", "state": numpy_state, "has_gauss": has_gauss, "gauss": gauss}
+        )
+        random.setstate((3, tuple(state["python"]), state["python_gauss"]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs to go on bit by bit: a tree of tensors and JSON values.
+
+        Collective: every process calls it, since each has random numbers of its own.
+        """
+        return {
+            "nimg": self.nimg,
+            "steps": self.steps,
+            "bad_in_a_row": self.bad_in_a_row,
+            "rate_scale": self.rate_scale,
+            "moves": dict(self.moves),
+            "counters": {name: vars(counters).copy() for name, counters in self.counters.items()},
+            "networks": {name: network.state_dict() for name, network in self.game.networks().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
+            "ema": {name: average.state_dict() for name, average in self.ema.items()},
+            "game": {name: part.state_dict() for name, part in self.game.state.items()},
+            "batches": self.batches.state_dict(),
+            "rng": self.team.gather(self.rng_state()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a saved state. With another number of processes than saved, only their own dropout-like
+        random numbers start anew; data, noise and weights go on."""
+        self.nimg, self.steps = state["nimg"], state["steps"]
+        self.bad_in_a_row, self.rate_scale = state["bad_in_a_row"], state["rate_scale"]
+        self.moves = dict(state["moves"])
+        self.counters = {name: Counters(**counters) for name, counters in state["counters"].items()}
+        for name, network in self.game.networks().items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, scaler in self.scalers.items():
+            scaler.load_state_dict(state["scalers"][name])
+        for name, average in self.ema.items():
+            average.load_state_dict(state["ema"][name])
+        for name, part in self.game.state.items():
+            part.load_state_dict(state["game"][name])
+        self.batches.load_state_dict(state["batches"])
+        rng = state["rng"]
+        self.load_rng_state(rng[self.team.rank] if self.team.rank < len(rng) else {**rng[0], "torch": torch.get_rng_state()})
+
+
+class Average:
+    """Exponential moving average of networks: parameters averaged with a half-life in images, buffers copied."""
+
+    def __init__(self, networks: Mapping[str, nn.Module], half_life_nimg: float | None) -> None:
+        self.source, self.half_life = dict(networks), float(half_life_nimg or 0)
+        self.state = {
+            name: {key: value.detach().clone() for key, value in network.state_dict().items()}
+            for name, network in self.source.items()
+        }
+        self._pairs = [
+            (self.state[name][key], parameter.data)
+            for name, network in self.source.items()
+            for key, parameter in network.named_parameters(remove_duplicate=False)
+        ]
+
+    @torch.no_grad()
+    def update(self, images: int, nimg: int) -> None:
+        """Move the average after `images` more images: p̄ ← p + (p̄ − p)·½^(images / half-life)."""
+        if not images:
+            return
+        half_life = min(self.half_life, max(1.0, nimg * EMA_RAMP))
+        averages, parameters = [a for a, _ in self._pairs], [p for _, p in self._pairs]
+        torch._foreach_lerp_(averages, parameters, 1 - 0.5 ** (images / half_life))
+        for name, network in self.source.items():
+            for key, buffer in network.named_buffers():
+                if key in self.state[name]:
+                    self.state[name][key].copy_(buffer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for name, tensors in state.items():
+            for key, value in tensors.items():
+                self.state[name][key].copy_(value)
+
+
+def batch_size(batch: Mapping[str, Any]) -> int:
+    """Samples in a batch: the first dimension of its first tensor (or the length of its first list)."""
+    return len(next(iter(batch.values())))
+
+
+def _has_rows(value: Any, rows: int) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, (str, Mapping)) and len(value) == rows

@@ -1,0 +1,411 @@
+"""A training on disk: stages, checkpoints, log, samples, scores, signals and roll-back around the engine.
+
+    RUN/config.json     the resolved config the run can be repeated from, versions included
+    RUN/log.jsonl       one row a line; RUN/events/ the same for TensorBoard
+    RUN/samples/        pictures at fixed inputs
+    RUN/checkpoints/    the newest few and the best
+    RUN/model/          what the user keeps
+    RUN/report.html     the picture of the run
+
+Running the same command again goes on from the newest checkpoint that verifies.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gantoolkit import checkpoint, devices
+from gantoolkit.data import Batches, Dataset
+from gantoolkit.distributed import Team
+from gantoolkit.engine import Diverged, Engine, Settings, Step
+from gantoolkit.errors import Interrupted, TrainingError, UsageError
+from gantoolkit.plugins import Plugins, current
+from gantoolkit.report import write_report
+from gantoolkit.runlog import RunLog, write_atomically
+from gantoolkit.task import Stage, Task, TrainConfig
+
+FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers"})
+ROLL_BACKS = 3  # before a run that keeps diverging stops
+LOWER = 0.5  # the rate's factor after a roll-back
+
+
+@dataclass
+class Outcome:
+    """What a finished training leaves: the run's folder, the model's folder (None without a model), the figures."""
+
+    run: Path
+    model: Path | None
+    nimg: int
+    cards: Sequence[Any] = ()
+
+
+class Training:
+    """One training run.
+
+    Args:
+        task: what to train.
+        config: its validated configuration, "auto" values resolved (`resolve`).
+        data: the user's folder, or None.
+        run: the run's folder; made when missing, resumed when it holds a run of the same config.
+        team: the processes that train together.
+        on_row: called with every logged row (the live display).
+
+    Raises:
+        UsageError: the folder holds a run with another config.
+        TrainingError: the game diverged again and again.
+        Interrupted: Ctrl-C or SIGTERM; the state was saved.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: TrainConfig,
+        data: Path | None,
+        run: Path,
+        *,
+        team: Team | None = None,
+        on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
+        plugins: Plugins | None = None,
+    ) -> None:
+        self.task, self.config, self.data, self.run = task, config, data, run
+        self.team, self.on_row = team or Team(), on_row
+        self.plugins = plugins or current()
+        self.stages = list(task.stages(config))
+        self.finished: dict[str, dict[str, Any]] = {}  # stage -> network -> state, as averaged
+        self.played: list[list[int]] = []  # [nimg, steps] of each finished stage
+        self.best: dict[str, Any] = {}
+        self.roll_backs = 0
+        self.engine: Engine | None = None
+        self._stop = ""
+
+    # ---- the run as a whole ----
+
+    def play(self) -> Outcome:
+        """Train to the end, or to the next interruption."""
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        self._open_run()
+        torch.manual_seed(self.config.seed)
+        self.dataset: Dataset = self.task.dataset(self.config, self.data)
+        status = "failed"
+        with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
+            self.plugins.hook.gantk_on_run_start(run=self.run, config=self._resolved())
+            try:
+                with self._signals():
+                    outcome = self._play_stages()
+                status = "done"
+                return outcome
+            except Interrupted:
+                status = "interrupted"
+                raise
+            finally:
+                self.plugins.hook.gantk_on_run_end(run=self.run, status=status)
+                if self.team.leader:
+                    self.log.event(self.total_nimg, f"run {status}", "info" if status != "failed" else "error")
+                    write_report(self.run)
+
+    @property
+    def total_nimg(self) -> int:
+        """Real images shown in all stages so far."""
+        return sum(nimg for nimg, _ in self.played) + (self.engine.nimg if self.engine else 0)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the engine in all stages so far."""
+        return sum(steps for _, steps in self.played) + (self.engine.steps if self.engine else 0)
+
+    def _play_stages(self) -> Outcome:
+        resumed = checkpoint.newest(self._checkpoints) if self._checkpoints.is_dir() else None
+        state = checkpoint.load(resumed) if resumed else None
+        if state is not None:
+            self.played, self.finished = state["played"], state["finished"]
+            self.best, self.roll_backs = state["best"], state["roll_backs"]
+            self.log.truncate_after(state["total_nimg"], state["total_steps"])
+        while len(self.played) < len(self.stages):
+            stage = self.stages[len(self.played)]
+            engine = self._start(stage)
+            if state is not None:
+                engine.load_state_dict(state["engine"])
+                self._event(f"resumed at {self.total_nimg} images from {resumed.name if resumed else ''}")
+                state = None
+            elif self.played:
+                self._save()
+            self._play_stage(engine, stage)
+            self.finished[stage.name] = self._averaged_states()
+            self.played.append([engine.nimg, engine.steps])
+            self.engine = None
+        return self._finish()
+
+    def _start(self, stage: Stage) -> Engine:
+        """Make the stage's game and engine; networks that the stage before had by the same name go on from there."""
+        torch.manual_seed(self.config.seed + len(self.played))
+        config, team = self.config, self.team
+        game = self.task.game(config, self.dataset, stage.name)
+        if self.played:
+            before = self.finished[self.stages[len(self.played) - 1].name]
+            for name, network in game.networks().items():
+                if name in before:
+                    network.load_state_dict(before[name])
+        seed = config.seed + 7919 * len(self.played)
+        batches = Batches(
+            self.dataset, config.batch, seed=seed, rank=team.rank, world=team.world, workers=config.workers
+        )
+        settings = Settings(
+            device=config.device,
+            precision=config.precision,  # type: ignore[arg-type]
+            accumulate=config.accumulate,
+            channels_last=config.channels_last,
+            compile=config.compile,
+            seed=seed,
+        )
+        self.engine = engine = Engine(game, batches, settings, team)
+        self._shown = {n: copy.deepcopy(net).eval().requires_grad_(False) for n, net in game.networks().items()}
+        for warning in engine.warnings():
+            self._event(warning, "warning")
+        return engine
+
+    def _play_stage(self, engine: Engine, stage: Stage) -> None:
+        """Steps until the stage's images are shown, with log, samples, scores and checkpoints on the way."""
+        config = self.config
+        clock, logged_at = time.perf_counter(), engine.nimg
+        if engine.nimg == 0:
+            self._sample()
+        while engine.nimg < stage.nimg:
+            before = engine.nimg
+            try:
+                step = engine.step()
+            except Diverged as error:
+                self._roll_back(engine, error)
+                clock, logged_at = time.perf_counter(), engine.nimg
+                continue
+            for where in step.skipped:
+                self._event(f"skipped a move: not finite in {where}", "warning")
+            last = engine.nimg >= stage.nimg
+            if last or _crossed(before, engine.nimg, config.log_nimg):
+                seconds = time.perf_counter() - clock
+                self._row(engine, step, stage, (engine.nimg - logged_at) / max(seconds, 1e-9))
+                clock, logged_at = time.perf_counter(), engine.nimg
+            if last or _crossed(before, engine.nimg, config.sample_nimg):
+                self._sample()
+            if last or _crossed(before, engine.nimg, config.score_nimg):
+                self._score(stage)
+            stop = self._asked_to_stop()
+            if not last and (stop or _crossed(before, engine.nimg, config.checkpoint_nimg)):
+                self._save()
+            if stop and not last:
+                raise Interrupted(
+                    f"stopped by {stop} after {self.total_nimg} images, all saved in {self.run}",
+                    remedy="run the same command again to go on",
+                )
+
+    def _finish(self) -> Outcome:
+        """Write the model folder. Only the leader writes."""
+        folder = self.run / "model"
+        model = self.task.model(self.config, self.finished)
+        if model is None:
+            return Outcome(self.run, None, self.total_nimg)
+        if self.team.leader:
+            model.save(folder, force=True)
+        return Outcome(self.run, folder, self.total_nimg)
+
+    # ---- on the way ----
+
+    def _row(self, engine: Engine, step: Step, stage: Stage, rate: float) -> None:
+        row = self.log.step(
+            self.total_nimg,
+            self.total_steps,
+            stage.name,
+            rate=rate,
+            losses=step.losses,
+            grad_norm=step.grad_norm,
+            lr={name: optimizer.param_groups[0]["lr"] for name, optimizer in engine.optimizers.items()},
+            **({"values": step.values} if step.values else {}),
+        )
+        self.plugins.hook.gantk_on_step(row=row)
+        self.on_row(row)
+
+    def _event(self, text: str, level: str = "info") -> None:
+        self.on_row(self.log.event(self.total_nimg, text, level))  # type: ignore[arg-type]
+
+    def _sample(self) -> None:
+        if not self.team.leader:
+            return
+        with self._looking() as networks:
+            picture = self.task.sample(self.config, self.dataset, networks)
+        if picture is not None:
+            from PIL import Image
+
+            path = self.run / "samples" / f"nimg-{self.total_nimg:09d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(path)
+            self.log.sample(self.total_nimg, path.relative_to(self.run))
+
+    def _score(self, stage: Stage) -> None:
+        """Held-out figures; the best checkpoint by the first of them is kept."""
+        if not self.team.leader:
+            return
+        with self._looking() as networks:
+            cards = self.task.score(self.config, self.dataset, networks, stage.name)
+        for card in cards:
+            self.on_row(self.log.metric(self.total_nimg, card.to_dict(), stage=stage.name))
+        if cards:
+            value = cards[0].value if cards[0].higher_is_better else -cards[0].value
+            if self.best.get("stage") != stage.name or value > self.best["value"]:
+                self.best = {"stage": stage.name, "value": value, "checkpoint": f"nimg-{self.total_nimg:09d}"}
+
+    @contextmanager
+    def _looking(self) -> Any:
+        """The networks as a user would get them (averaged, eval mode); random numbers are put back afterwards."""
+        assert self.engine is not None
+        rng = self.engine.rng_state()
+        for name, state in self._averaged_states().items():
+            self._shown[name].load_state_dict(state)
+        with torch.no_grad():
+            yield self._shown
+        self.engine.load_rng_state(rng)
+
+    def _averaged_states(self) -> dict[str, dict[str, Any]]:
+        assert self.engine is not None
+        averaged = {name: state for average in self.engine.ema.values() for name, state in average.state.items()}
+        return {
+            name: {k: v.detach().clone() for k, v in averaged.get(name, network.state_dict()).items()}
+            for name, network in self.engine.game.networks().items()
+        }
+
+    def _save(self) -> None:
+        """A checkpoint of everything, written by the leader."""
+        assert self.engine is not None
+        state = {
+            "played": self.played,
+            "total_nimg": self.total_nimg,
+            "total_steps": self.total_steps,
+            "finished": self.finished,
+            "best": self.best,
+            "roll_backs": self.roll_backs,
+            "engine": self.engine.state_dict(),
+        }
+        if self.team.leader:
+            folder = self._checkpoints / f"nimg-{self.total_nimg:09d}"
+            if not folder.exists():
+                checkpoint.save(state, folder)
+            checkpoint.prune(self._checkpoints, self.config.keep, {self.best.get("checkpoint", "")})
+            self.plugins.hook.gantk_on_checkpoint(folder=folder, nimg=self.total_nimg)
+            write_report(self.run)
+        self.team.barrier()
+
+    def _roll_back(self, engine: Engine, error: Diverged) -> None:
+        """Back to the last good checkpoint at a lower rate, or stop with a clear error."""
+        self.roll_backs += 1
+        good = checkpoint.newest(self._checkpoints) if self._checkpoints.is_dir() else None
+        if self.roll_backs > ROLL_BACKS or good is None:
+            why = "no checkpoint to go back to" if good is None else f"after {ROLL_BACKS} roll-backs"
+            raise TrainingError(f"the game diverged in {error.where}, {why}", remedy=error.remedy) from error
+        scale = engine.rate_scale * LOWER
+        state = checkpoint.load(good)
+        engine.load_state_dict(state["engine"])
+        engine.rate_scale, engine.bad_in_a_row = scale, 0
+        self.log.truncate_after(state["total_nimg"], state["total_steps"])
+        self._event(f"rolled back to {good.name}: {error.what}; the rate is now ×{scale:g}", "warning")
+
+    # ---- folder, signals ----
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.run / "checkpoints"
+
+    def _resolved(self) -> dict[str, Any]:
+        return {
+            "task": self.task.name,
+            "data": str(self.data.resolve()) if self.data else None,
+            "config": self.config.model_dump(mode="json"),
+            "processes": self.team.world,
+            "versions": devices.describe(),
+        }
+
+    def _open_run(self) -> None:
+        """Make the run's folder, or check that the run in it is this one."""
+        path, resolved = self.run / "config.json", self._resolved()
+        if path.is_file():
+            known = json.loads(path.read_text())
+            changed = [key for key in ("task", "data") if known.get(key) != resolved[key]]
+            names = known["config"].keys() | resolved["config"].keys()
+            changed += [
+                key
+                for key in sorted(names - FREE)
+                if known["config"].get(key) != resolved["config"].get(key)
+            ]
+            if changed:
+                raise UsageError(
+                    f"{self.run} holds a run with another {', '.join(changed)}",
+                    remedy="name another folder with --run, or repeat the first command to resume",
+                )
+        self.team.barrier()
+        if self.team.leader:
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(resolved, indent=2).encode())
+        self.team.barrier()
+
+    def _asked_to_stop(self) -> str:
+        if self.team.world == 1:
+            return self._stop
+        flag = torch.tensor([float(bool(self._stop))], device=self.config.device)
+        self.team.mean_([flag])
+        return (self._stop or "another process") if flag.item() else ""
+
+    @contextmanager
+    def _signals(self) -> Any:
+        """Ctrl-C and SIGTERM are noted, and acted on at the step's end; a second Ctrl-C stops at once."""
+
+        def note(number: int, _: Any) -> None:
+            if self._stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._stop = signal.Signals(number).name
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs us there handles signals
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def resolve(config: TrainConfig) -> TrainConfig:
+    """The config with "auto" device and precision replaced by what this machine offers."""
+    device = devices.pick_device(config.device)
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    return config.model_copy(update={"device": device, "precision": devices.pick_precision(config.precision, device)})
+
+
+def _crossed(before: int, now: int, every: int) -> bool:
+    return before // every != now // every
+
+
+class _Silent:
+    """The log of the processes that do not lead: nothing is written."""
+
+    def __enter__(self) -> _Silent:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def step(self, *args: Any, **values: Any) -> dict[str, Any]:
+        return {}
+
+    event = metric = sample = truncate_after = step
