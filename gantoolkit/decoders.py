@@ -1,0 +1,309 @@
+"""Decode pictures without loss of what the user gave: ICC, EXIF, alpha, grey, 16 bit.
+
+Pillow decodes what has 8 bits a channel, OpenCV the rest (Pillow would silently cut 16-bit colour to 8).
+Every failure is an `InputError` of one line that names the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gantoolkit import encoders
+from gantoolkit.errors import GantkError, InputError
+
+MAX_PIXELS = 500_000_000  # larger pictures are refused before they are decoded; GANTK_MAX_PIXELS overrides
+READABLE = encoders.WRITABLE | {".bmp": "BMP", ".gif": "GIF", ".pbm": "PPM", ".pgm": "PPM", ".ppm": "PPM"}
+DECODERS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One still picture, upright.
+
+    Attributes:
+        pixels: (H, W, C), uint8, uint16 or float32 (nominally in [0, 1]).
+        alpha: (H, W) of the same dtype, not premultiplied, or None.
+        icc: the colour profile that `pixels` are in; None means sRGB, as everywhere.
+        exif: EXIF block from its TIFF header on; its orientation is applied to `pixels` and says 1.
+        dpi: dots per inch (x, y).
+        format: "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF" or "PPM".
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    format: str = "PNG"
+
+
+def is_picture(path: Path | str) -> bool:
+    """Whether the name ends as a picture that `read` can decode (the file is not opened)."""
+    return Path(path).suffix.lower() in READABLE
+
+
+def read(source: Path | str | bytes | BinaryIO) -> Picture:
+    """Decode one still picture: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM, told by content and not by name.
+
+    Palettes become RGB, CMYK becomes sRGB by way of its profile, two-colour pictures become grey. Of a
+    JPEG with several pictures in it (MPO, as phones write) the first one is the picture.
+
+    Raises:
+        InputError: missing, unreadable, not a picture, truncated, animated, several pages, or over the limit
+            of pixels (GANTK_MAX_PIXELS).
+    """
+    if isinstance(source, bytes):
+        with _quiet():
+            return _read(io.BytesIO(source), "the given bytes")
+    if not isinstance(source, str | Path):
+        with _quiet():
+            return _read(io.BytesIO(source.read()), getattr(source, "name", None) or "standard input")
+    path = Path(source)
+    if path.is_dir():
+        raise InputError(f"cannot read {path}", expected="a picture", actual="a folder")
+    try:
+        with path.open("rb") as stream, _quiet():
+            return _read(stream, str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read(stream: BinaryIO, name: str) -> Picture:
+    from PIL import Image, UnidentifiedImageError
+
+    start = stream.read(32)
+    stream.seek(0)
+    kinds = ", ".join(sorted(set(READABLE.values())))
+    if not start:
+        raise InputError(f"cannot read {name}", expected="a picture", actual="an empty file")
+    try:
+        if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return _read_tiff(stream, name)
+        with _pillow_without_its_own_limit():
+            image = Image.open(stream, formats=DECODERS)
+        _check_header(name, *image.size, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))
+        deep = (image.format == "PNG" and start[24] == 16) or (image.format == "PPM" and _maxval(image) > 255)
+        pixels, alpha, icc = _decode_deep(stream, image) if deep else _decode(image)
+        exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
+        form = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
+        picture = Picture(pixels, alpha, icc, exif, _dpi(image.info.get("dpi")), form)
+    except GantkError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not a picture, or is damaged", expected=kinds) from None
+    except MemoryError:
+        raise InputError(f"cannot read {name}: it does not fit in memory") from None
+    # Decoders raise whatever comes to their mind on damaged bytes: struct.error, SyntaxError, IndexError...
+    except Exception as error:
+        raise InputError(
+            f"cannot decode {name}: {error}", remedy="the file is damaged or cut short"
+        ) from error
+    return _upright(picture)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Decoders warn and log about damage on stderr, and Pillow refuses sizes by a limit of its own.
+
+    What matters of that becomes the one line of an InputError.
+    """
+    from PIL import Image
+
+    logger = logging.getLogger("tifffile")
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+        logger.setLevel(level)
+
+
+def _check_header(name: str, width: int, height: int, frames: int) -> None:
+    limit = int(os.environ.get("GANTK_MAX_PIXELS") or MAX_PIXELS)
+    if width * height > limit:
+        raise InputError(
+            f"{name} has too many pixels",
+            expected=f"at most {limit:,}",
+            actual=f"{width} x {height} = {width * height:,}",
+            remedy="set GANTK_MAX_PIXELS if you trust the file",
+        )
+    if frames > 1:
+        raise InputError(f"{name} has {frames} frames", expected="a still picture")
+
+
+def _maxval(image: Any) -> int:
+    """The largest value of a PPM, which Pillow hands to its decoder."""
+    args = image.tile[0].args if image.tile else ()
+    return (
+        args[1]
+        if isinstance(args, tuple) and len(args) == 2 and isinstance(args[1], int)
+        else (65535 if image.mode == "I" else 255)
+    )
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = float(value[0]), float(value[1])
+    except (TypeError, ValueError, ZeroDivisionError, IndexError):
+        return None
+    return (x, y) if 1 < x < 1e5 and 1 < y < 1e5 else None
+
+
+def _decode(image: Any) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+    """(pixels, alpha, ICC profile) of a Pillow image of 8 bits a channel, or of one float channel."""
+    image.load()
+    icc = image.info.get("icc_profile") or None
+    if image.mode in ("CMYK", "LAB"):
+        image, icc = _to_srgb(image, icc)
+    grey = image.mode in ("1", "L", "LA", "La", "F")
+    if image.mode != "F":
+        mode = "L" if grey else "RGB"
+        if image.has_transparency_data:
+            mode = "LA" if grey else "RGBA"
+        image = image if image.mode == mode else image.convert(mode)
+    array = _array(image)
+    channels = 1 if grey else 3
+    alpha = np.ascontiguousarray(array[..., -1]) if array.shape[2] > channels else None
+    return np.ascontiguousarray(array[..., :channels]), alpha, icc
+
+
+def _array(image: Any) -> np.ndarray:
+    """(H, W, bands), copied in strips: `np.array(image)` would hold two more copies for a moment."""
+    bands = len(image.getbands())
+    array = np.empty((image.height, image.width, bands), np.float32 if image.mode == "F" else np.uint8)
+    for top in range(0, image.height, 256):
+        strip = np.asarray(image.crop((0, top, image.width, min(top + 256, image.height))))
+        array[top : top + 256] = strip.reshape(-1, image.width, bands)
+    return array
+
+
+def _to_srgb(image: Any, icc: bytes | None) -> tuple[Any, bytes | None]:
+    """A CMYK or Lab image as sRGB, by its own profile where it has a usable one."""
+    from PIL import ImageCms
+
+    srgb = ImageCms.createProfile("sRGB")
+    if image.mode == "LAB":
+        source: Any = ImageCms.createProfile("LAB")
+    else:
+        source = io.BytesIO(icc) if icc else None
+    if source is not None:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+            return converted, ImageCms.ImageCmsProfile(srgb).tobytes()
+    return image.convert("RGB"), None
+
+
+def _decode_deep(stream: BinaryIO, image: Any) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+    """(pixels, alpha, ICC profile) of a PNG or PPM of more than 8 bits a channel."""
+    stream.seek(25)
+    grey = stream.read(1)[0] in (0, 4) if image.format == "PNG" else image.mode == "I"
+    pixels, alpha = _opencv(stream, grey)
+    if image.format == "PPM" and (top := _maxval(image)) != 65535:
+        pixels = np.rint(pixels * np.float32(65535 / top)).astype(np.uint16)
+    return pixels, alpha, image.info.get("icc_profile") or None
+
+
+def _opencv(stream: BinaryIO, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """(pixels, alpha) as uint16 or float32, decoded by OpenCV, which says what ails a file on stderr only."""
+    import cv2
+
+    stream.seek(0)
+    data = np.frombuffer(stream.read(), np.uint8)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if array is None or array.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError("incomplete, or a sample format other than 8 or 16 bits or 32-bit float")
+    array = array[..., None] if array.ndim == 2 else array
+    alpha = np.ascontiguousarray(array[..., -1]) if array.shape[2] in (2, 4) else None
+    pixels = array[..., :1] if grey else array[..., 2::-1]
+    return np.ascontiguousarray(pixels), alpha
+
+
+def _read_tiff(stream: BinaryIO, name: str) -> Picture:
+    """TIFF by hand: Pillow cannot open all of them, and its EXIF would hold the layout of this file."""
+    import tifffile
+    from PIL import Image
+
+    with tifffile.TiffFile(stream) as file:
+        page, frames = file.pages.first, len(file.pages)
+        _check_header(name, page.imagewidth, page.imagelength, frames)
+        bits = page.bitspersample
+        grey = page.photometric in (0, 1)
+        premultiplied = 1 in page.extrasamples
+        # OpenCV knows no grey with alpha.
+        array = page.asarray() if bits > 8 and grey and page.samplesperpixel == 2 else None
+        tag = page.tags.get(34675)
+        icc = bytes(tag.value) if tag else None
+    exif = Image.Exif()
+    stream.seek(0)
+    exif.load_from_fp(stream)
+    unit = {2: 1.0, 3: 2.54}.get(exif.get(0x0128, 2))
+    dpi = _dpi([exif.get(tag, 0) * unit for tag in (0x011A, 0x011B)]) if unit else None
+    kept = Image.Exif()
+    for key in encoders.DESCRIPTIVE_TAGS:
+        if key in exif:
+            kept[key] = exif[key]
+    for key in (encoders.EXIF_IFD, encoders.GPS_IFD):
+        if ifd := exif.get_ifd(key):
+            kept.get_ifd(key).update(ifd)
+            kept[key] = ifd
+    alpha: np.ndarray | None
+    # Pillow and OpenCV apply a TIFF's orientation themselves, and `kept` leaves the tag out.
+    if array is not None:
+        kept[encoders.EXIF_ORIENTATION] = exif.get(encoders.EXIF_ORIENTATION, 1)
+        pixels, alpha = np.ascontiguousarray(array[..., :1]), np.ascontiguousarray(array[..., 1])
+    elif bits > 8:
+        pixels, alpha = _opencv(stream, grey)
+    else:
+        stream.seek(0)
+        pixels, alpha, icc = _decode(Image.open(stream, formats=("TIFF",)))
+    if bits > 8 and alpha is not None and premultiplied:
+        pixels = _unmultiply(pixels, alpha)
+    block = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
+    return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF"))
+
+
+def _unmultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    top = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
+    straight = pixels * (top / np.maximum(alpha, 1e-9 if top == 1 else 1))[..., None]
+    return (
+        straight.astype(np.float32) if top == 1 else np.rint(np.minimum(straight, top)).astype(pixels.dtype)
+    )
+
+
+def _upright(picture: Picture) -> Picture:
+    """Apply the EXIF orientation (EXIF 2.32, tag 274: where the stored row 0 and column 0 belong), once."""
+    orientation = encoders.exif_orientation(picture.exif)
+    if orientation == 1 or picture.exif is None:
+        return picture
+
+    def turn(array: np.ndarray) -> np.ndarray:
+        if orientation >= 5:
+            array = array.swapaxes(0, 1)
+        if orientation in (3, 4, 7, 8):
+            array = array[::-1]
+        if orientation in (2, 3, 6, 7):
+            array = array[:, ::-1]
+        return np.ascontiguousarray(array)
+
+    # The thumbnail inside still lies on its side, so it goes.
+    exif = encoders.patch_exif(picture.exif, {encoders.EXIF_ORIENTATION: 1}, drop_thumbnail=True)
+    alpha = None if picture.alpha is None else turn(picture.alpha)
+    return replace(picture, pixels=turn(picture.pixels), alpha=alpha, exif=exif)
