@@ -89,8 +89,7 @@ def _read(stream: BinaryIO, name: str) -> Picture:
     try:
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _read_tiff(stream, name)
-        with _pillow_without_its_own_limit():
-            image = Image.open(stream, formats=DECODERS)
+        image = Image.open(stream, formats=DECODERS)
         _check_header(name, *image.size, 1 if image.format == "MPO" else getattr(image, "n_frames", 1))
         deep = (image.format == "PNG" and start[24] == 16) or (image.format == "PPM" and _maxval(image) > 255)
         pixels, alpha, icc = _decode_deep(stream, image) if deep else _decode(image)
