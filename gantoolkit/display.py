@@ -1,0 +1,415 @@
+"""The live display of long work, on stderr, so that stdout stays free for results.
+
+On a terminal it is drawn in place with rich, which is imported only then; lines printed or logged meanwhile
+appear above it. Elsewhere (a pipe, a file, CI) it is one plain line every `PLAIN_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gantoolkit.readable import count, cut, duration, images, on_one_line, percent, short
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
+
+PLAIN_SECONDS = 30.0
+EVENTS_SHOWN = 4
+SMOOTHING = 0.95  # weight of the past in the losses and norms shown
+RATE_SMOOTHING = 0.8  # the rate forgets faster, or the time left would lag behind
+
+_LEVEL_STYLE = {"info": "dim", "warning": "yellow", "error": "bold red"}
+_screen: list[Any] = []  # who draws on the terminal now; a nested bar joins it or stays silent
+
+
+class Bar(Protocol):
+    """What `progress` hands out."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """`amount` more units are done; `note` (a file's name, say) is shown beside the bar."""
+
+
+class TrainingDisplay:
+    """The progress of a training run: a bar, the rate, the time left, smoothed losses, the latest events.
+
+    Args:
+        total_nimg: real images that the whole run will show to the critic.
+        quiet: show nothing (with `json`, rows are still printed).
+        json: instead of a display, print each row to stdout as one line of JSON.
+        stages: the names of the training stages in order.
+        title: what is being trained, for example the task's name.
+    """
+
+    def __init__(
+        self,
+        total_nimg: int,
+        *,
+        quiet: bool = False,
+        json: bool = False,
+        stages: Sequence[str] = (),
+        title: str = "",
+    ) -> None:
+        self.total_nimg, self.stages, self.title = total_nimg, tuple(stages), title
+        self._json, self._silent = json, quiet or json
+        self._row: Mapping[str, Any] = {}
+        self._smooth: dict[str, _Smooth] = {}
+        self._events: deque[tuple[str, str]] = deque(maxlen=EVENTS_SHOWN)
+        self._lock = threading.RLock()  # a signal's handler may report while we draw
+        self._stack = ExitStack()
+        self._plain: _Every | None = None
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._silent:
+            return self
+        if _is_terminal():
+            self._stack.enter_context(_live(self._draw, self))
+        else:
+            self._plain = _Every(PLAIN_SECONDS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._plain is not None and self._row and not self._plain.just_now:
+            _say(self._line())
+        self._stack.close()
+
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Show a row of the run's log (see `gantoolkit.runlog`); cheap, the drawing is done aside."""
+        if self._json:
+            print(jsonlib.dumps(row, ensure_ascii=False), flush=True)
+        if self._silent:
+            return
+        if row["kind"] == "step":
+            with self._lock:
+                self._take(row)
+            if self._plain is not None and self._plain.due():
+                _say(self._line())
+            return
+        if row["kind"] == "sample":
+            return  # many, and they would push the warnings out
+        level, text = _event_text(row)
+        with self._lock:
+            self._events.append((level, text))
+        if self._plain is not None:
+            _say(f"{level}: {text}")
+
+    def _take(self, row: Mapping[str, Any]) -> None:
+        if row.get("stage") != self._row.get("stage"):
+            self._smooth.clear()  # another stage's losses are other quantities
+        self._row = row
+        values = {"rate": row.get("rate")}
+        for group in ("losses", "grad_norm"):
+            values |= {f"{group}/{name}": value for name, value in (row.get(group) or {}).items()}
+        for key, value in values.items():
+            memory = RATE_SMOOTHING if key == "rate" else SMOOTHING
+            self._smooth.setdefault(key, _Smooth(memory)).add(value)
+
+    def _value(self, key: str) -> float | None:
+        smooth = self._smooth.get(key)
+        return None if smooth is None else smooth.value
+
+    def _seconds_left(self) -> float | None:
+        rate = self._value("rate")
+        return max(0, self.total_nimg - self._row["nimg"]) / rate if rate else None
+
+    def _stage(self) -> str:
+        name = str(self._row.get("stage", ""))
+        if name in self.stages and len(self.stages) > 1:
+            return f"stage {self.stages.index(name) + 1}/{len(self.stages)} {name}"
+        return name
+
+    def _line(self) -> str:
+        """The state as one plain line."""
+        nimg = self._row["nimg"]
+        losses = "  ".join(
+            f"{key.removeprefix('losses/')} {short(smooth.value)}"
+            for key, smooth in self._smooth.items()
+            if key.startswith("losses/")
+        )
+        head = f"{percent(nimg, self.total_nimg)}  {nimg}/{self.total_nimg} nimg"
+        rate = f"{short(self._value('rate'))} nimg/s, {duration(self._seconds_left())} left"
+        return "  ".join(part for part in (head, rate, self._stage(), losses) if part)
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        with self._lock:
+            nimg = self._row.get("nimg", 0)
+            heading = Text(
+                on_one_line(self.title or "training"), style="bold", no_wrap=True, overflow="ellipsis"
+            )
+            if self._row:
+                heading.append(f"  {on_one_line(self._stage())}", style="cyan")
+                heading.append(f"  step {self._row['step']}", style="dim")
+            bar = Table.grid(padding=(0, 2), expand=True)
+            bar.add_column(ratio=1)
+            for _ in range(4):
+                bar.add_column(no_wrap=True, justify="right")
+            bar.add_row(
+                ProgressBar(total=self.total_nimg, completed=min(nimg, self.total_nimg), pulse=not self._row),
+                percent(nimg, self.total_nimg),
+                f"{images(nimg)}/{images(self.total_nimg)}",
+                f"{short(self._value('rate'))} nimg/s",
+                f"{duration(self._seconds_left())} left",
+            )
+            parts: list[RenderableType] = [heading, bar]
+            if self._smooth:
+                parts.append(self._losses())
+            for level, text in self._events:
+                parts.append(Text(on_one_line(text), _LEVEL_STYLE[level], no_wrap=True, overflow="ellipsis"))
+        return Group(*parts)
+
+    def _losses(self) -> RenderableType:
+        """A row a phase: its terms' smoothed losses, then its player's gradient norm and learning rate."""
+        from rich.table import Table
+
+        phases: dict[str, list[str]] = {}
+        for key, smooth in self._smooth.items():
+            group, _, name = key.partition("/")
+            phase, _, term = name.partition("/")
+            if group == "losses":
+                # No-break spaces keep a term and its value together where a narrow terminal breaks the line.
+                phases.setdefault(phase, []).append(
+                    on_one_line(f"{term or phase}\u00a0{short(smooth.value)}")
+                )
+            elif group == "grad_norm":
+                phases.setdefault(name, [])
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(style="bold", no_wrap=True, max_width=16)
+        table.add_column(ratio=1)
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(style="dim", no_wrap=True)
+        for phase, terms in phases.items():
+            norm, lr = self._value(f"grad_norm/{phase}"), (self._row.get("lr") or {}).get(phase)
+            table.add_row(
+                on_one_line(phase),
+                "  ".join(terms),
+                "" if norm is None else f"grad {short(norm)}",
+                "" if lr is None else f"lr {short(lr)}",
+            )
+        return table
+
+
+@contextmanager
+def progress(total: float | None, unit: str, description: str, quiet: bool = False) -> Iterator[Bar]:
+    """Show the progress of a batch of files, tiles or the like, with its rate and the time left.
+
+    A bar opened inside another joins it as a further line. Elsewhere than on a terminal, work that ends
+    within `PLAIN_SECONDS` prints nothing.
+
+    Args:
+        total: how many units there are; None where nobody knows.
+        unit: what is counted, in the plural: "files", "tiles".
+        description: what is being done, in a few words.
+        quiet: show nothing.
+    """
+    if quiet or (_screen and not isinstance(_screen[-1], _Lines)):
+        yield _Silent()
+    elif not _is_terminal():
+        yield from _plain_bar(total, unit, description)
+    elif _screen:
+        with _screen[-1].bar(total, unit, description) as bar:
+            yield bar
+    else:
+        lines = _Lines()
+        with _live(lines.progress.get_renderable, lines), lines.bar(total, unit, description) as bar:
+            yield bar
+
+
+class _Silent:
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        pass
+
+
+class _Lines:
+    """The bars that are on the terminal now, one a line."""
+
+    def __init__(self) -> None:
+        from rich import progress as bars
+        from rich.table import Column
+        from rich.text import Text
+
+        class Rate(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> Text:
+                return Text(f"{short(task.finished_speed or task.speed)} {task.fields['unit']}/s")
+
+        class Left(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> Text:
+                if task.finished:
+                    return Text(f"in {duration(task.elapsed)}")
+                return Text(f"{duration(task.time_remaining)} left")
+
+        def column() -> Column:
+            return Column(no_wrap=True)
+
+        self.progress: Progress = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=None),
+            bars.TextColumn("{task.fields[count]}", markup=False),
+            Rate(column()),
+            Left(column()),
+            expand=True,
+            console=_console(),
+        )
+
+    @contextmanager
+    def bar(self, total: float | None, unit: str, description: str) -> Iterator[Bar]:
+        task = self.progress.add_task(on_one_line(description), total=total, unit=unit, count=count(0, total))
+        outermost = len(self.progress.tasks) == 1
+        try:
+            yield _Line(self.progress, task, description)
+        finally:
+            if not outermost:
+                self.progress.remove_task(task)
+
+
+class _Line:
+    def __init__(self, progress: Progress, task: TaskID, description: str) -> None:
+        self._progress, self._task, self._description = progress, task, description
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        text = f"{self._description} {note}".strip() if note else self._description
+        self._progress.update(self._task, advance=amount, description=cut(on_one_line(text), 28))
+        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
+        self._progress.update(self._task, count=count(task.completed, task.total))
+
+
+class _PlainBar:
+    def __init__(self, total: float | None, unit: str, description: str) -> None:
+        self._total, self._unit, self._description = total, unit, description
+        self._done, self._start = 0.0, time.monotonic()
+        self._every = _Every(PLAIN_SECONDS, first=False)
+        self.spoken = False
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self._done += amount
+        if self._every.due():
+            self.say()
+
+    def say(self) -> None:
+        self.spoken = True
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rate = self._done / seconds
+        left = (
+            "" if self._total is None or not rate else f", {duration((self._total - self._done) / rate)} left"
+        )
+        _say(f"{self._description}: {count(self._done, self._total)} {self._unit}, {short(rate)}/s{left}")
+
+
+def _plain_bar(total: float | None, unit: str, description: str) -> Iterator[Bar]:
+    bar = _PlainBar(total, unit, description)
+    yield bar
+    if bar.spoken:
+        bar.say()
+
+
+class _Smooth:
+    """An exponential moving average without the bias of its start (Adam, Kingma & Ba 2015, section 3)."""
+
+    def __init__(self, memory: float) -> None:
+        self._memory, self._sum, self._weight = memory, 0.0, 0.0
+        self._finite = True
+
+    def add(self, value: float | None) -> None:
+        self._finite = value is not None
+        if value is not None:
+            self._sum = self._memory * self._sum + (1 - self._memory) * value
+            self._weight = self._memory * self._weight + (1 - self._memory)
+
+    @property
+    def value(self) -> float | None:
+        """The average; None while the latest number was missing or not finite, so that trouble is seen."""
+        return self._sum / self._weight if self._finite and self._weight else None
+
+
+class _Every:
+    """True at most once in so many seconds."""
+
+    def __init__(self, seconds: float, first: bool = True) -> None:
+        self._seconds, self._next = seconds, time.monotonic() + (0 if first else seconds)
+        self.just_now = False
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        self.just_now = now >= self._next
+        if self.just_now:
+            self._next = now + self._seconds
+        return self.just_now
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _live(draw: Callable[[], RenderableType], owner: object) -> Iterator[None]:
+    """Redraw `draw()` four times a second at the terminal's foot until the block ends, however it ends."""
+    from rich.live import Live
+
+    # Redirecting a stdout that is no terminal would send results to stderr.
+    with (
+        Live(
+            get_renderable=draw, console=_console(), refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
+        ),
+        _logging_follows(),
+    ):
+        _screen.append(owner)
+        try:
+            yield
+        finally:
+            _screen.remove(owner)
+
+
+@contextmanager
+def _logging_follows() -> Iterator[None]:
+    """Let log handlers that hold the terminal's streams write above the display, not through it."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    streams = {id(sys.__stderr__): sys.stderr, id(sys.__stdout__): sys.stdout}
+    moved = [
+        (handler, handler.stream)
+        for logger in loggers
+        for handler in getattr(logger, "handlers", ())
+        if isinstance(handler, logging.StreamHandler) and id(handler.stream) in streams
+    ]
+    try:
+        for handler, stream in moved:
+            handler.setStream(streams[id(stream)])
+        yield
+    finally:
+        for handler, stream in moved:
+            handler.setStream(stream)
+
+
+def _say(line: str) -> None:
+    print(on_one_line(line), file=sys.stderr, flush=True)
+
+
+def _event_text(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The level and the text of a row that is not a step."""
+    at = f"{images(row['nimg'])}: "
+    if row["kind"] == "metric":
+        card = row["card"]
+        return "info", f"{at}{card.get('name')} {short(card.get('value'))} {card.get('unit') or ''}".rstrip()
+    level = row.get("level")
+    return level if level in _LEVEL_STYLE else "info", f"{at}{row.get('text', '')}"
