@@ -63,7 +63,7 @@ def test_openvino_runs_the_same_file(exported: tuple[nn.Module, Path]) -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(SRVGGNetCompact(2, channels=8, convs=2), id="srvgg"),
+        pytest.param(SRVGGNetCompact(2, channels=8, convs=1), id="srvgg"),
         pytest.param(RRDBNet(4, channels=8, blocks=1, growth=4), id="rrdb x4", marks=pytest.mark.slow),
         pytest.param(RRDBNet(2, channels=8, blocks=1, growth=4), id="rrdb x2", marks=pytest.mark.slow),
     ],
@@ -80,11 +80,11 @@ def test_every_network_exports_within_tolerance(tmp_path: Path, network: nn.Modu
 def test_the_network_is_left_as_it_was_and_stdout_stays_silent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network = compact().to(torch.bfloat16).train()
-    network.body[0].eval()
+    network = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Dropout(0.5)).to(torch.bfloat16).train()
+    network[0].eval()
     to_onnx(network, tmp_path / "net.onnx", EXAMPLE)
     assert network.training
-    assert not network.body[0].training
+    assert not network[0].training
     assert all(value.dtype == torch.bfloat16 for value in network.parameters())
     assert capsys.readouterr().out == ""
 
