@@ -1,0 +1,182 @@
+"""Picture metrics as numbers that carry their protocol: what was compared, how, and how many.
+
+Pictures are uint8 arrays H,W,3, sRGB. Each metric takes one pair, or two sequences of equal length, and then
+gives the mean over pairs. The channel and the border that is left out are stated in every result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from gantoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from gantoolkit.features import Extractor
+
+Channel = Literal["y", "rgb"]
+Pictures = np.ndarray | Sequence[np.ndarray]
+
+SSIM_WINDOW = 11  # pixels: Gaussian weights, sigma 1.5, cut off at 3.5 sigma
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """One measured number and all that is needed to measure it again.
+
+    Attributes:
+        name: what was measured, e.g. "PSNR-Y".
+        value: the number, in `unit`.
+        unit: "dB", or "" for a number without one.
+        n: how many pictures (or pairs) it is of.
+        protocol: settings that change the number, by name.
+        interval: lower and upper end of an interval of confidence, where one was computed.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    n: int = 1
+    protocol: dict[str, str | int | float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    higher_is_better: bool = True
+
+    def line(self) -> str:
+        """The number and its protocol on one line, for people."""
+        text = f"{self.name} {self.value:.4g}" + (f" {self.unit}" if self.unit else "")
+        if self.interval:
+            text += f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        settings = [f"n={self.n}", *(f"{key}={value}" for key, value in self.protocol.items())]
+        return f"{text} ({', '.join(settings)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an infinite value stays a float, which `json` writes as Infinity."""
+        return asdict(self)
+
+
+def luma(pixels: np.ndarray) -> np.ndarray:
+    """Studio-swing luma of a uint8 picture H,W,3: float64 H,W from 16 (black) to 235 (white).
+
+    ITU-R BT.601-7, section 2.5.3, with the decimals of MATLAB's `rgb2ycbcr` and without its rounding.
+    """
+    return 16.0 + pixels.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255.0
+
+
+def psnr(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> MetricCard:
+    """Peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for equal pictures.
+
+    Args:
+        x, y: uint8 pictures H,W,3; the two of a pair have one shape.
+        channel: "y" for BT.601 studio-swing luma (peak 255 all the same, as in print), "rgb" for all three.
+        crop: pixels left out at each border; papers use the scale.
+
+    Raises:
+        UsageError: other shapes or types, an unknown channel, or a crop that leaves nothing.
+    """
+
+    def one(first: np.ndarray, second: np.ndarray) -> float:
+        error = float(np.mean((first - second) ** 2))
+        return 10 * float(np.log10(255.0**2 / error)) if error else float("inf")
+
+    value, n = _average(one, x, y, channel, crop)
+    return MetricCard(f"PSNR-{channel.upper()}", value, "dB", n, _protocol(channel, crop))
+
+
+def ssim(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> MetricCard:
+    """Structural similarity, 1 for equal pictures: Wang et al. 2004, IEEE TIP 13(4), eq. 13.
+
+    Their settings: an 11×11 Gaussian window of sigma 1.5, K = (.01, .03), peak 255, weighted (not sample)
+    covariance; computed by scikit-image. "rgb" averages the three channels. Arguments as for `psnr`.
+    """
+    from skimage.metrics import structural_similarity
+
+    def one(first: np.ndarray, second: np.ndarray) -> float:
+        if min(first.shape[:2]) < SSIM_WINDOW:
+            raise UsageError(
+                "SSIM: the picture is smaller than the window",
+                expected=f"at least {SSIM_WINDOW} pixels a side after the crop",
+                actual=f"{first.shape[1]}×{first.shape[0]}",
+                remedy="use larger pictures or a smaller crop",
+            )
+        value = structural_similarity(
+            first,
+            second,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            channel_axis=2 if channel == "rgb" else None,
+        )
+        return float(value)
+
+    value, n = _average(one, x, y, channel, crop)
+    protocol = _protocol(channel, crop) | {"window": "Gaussian 11×11, sigma 1.5"}
+    return MetricCard(f"SSIM-{channel.upper()}", value, "", n, protocol)
+
+
+def perceptual(x: Pictures, y: Pictures, extractor: Extractor | None = None, crop: int = 0) -> MetricCard:
+    """Perceptual distance of uint8 pictures H,W,3: 0 for equal ones, lower is nearer.
+
+    See `gantoolkit.features.perceptual_distance`; the card is named after the extractor ("EffLite0-PD") and
+    carries the hash of its weights. It is not LPIPS. `crop` as for `psnr`.
+    """
+    import torch
+
+    from gantoolkit.features import efficientnet_lite0, perceptual_distance
+
+    network = extractor or efficientnet_lite0()
+
+    def one(first: np.ndarray, second: np.ndarray) -> float:
+        a, b = (torch.from_numpy(p).float().permute(2, 0, 1)[None] / 255 for p in (first, second))
+        with torch.inference_mode():
+            return perceptual_distance(a, b, network).item()
+
+    value, n = _average(one, x, y, "rgb", crop)
+    protocol: dict[str, str | int | float] = {"features": network.name, "weights": network.weights_hash}
+    return MetricCard(f"{network.name}-PD", value, "", n, protocol | {"crop": crop}, higher_is_better=False)
+
+
+def _average(
+    one: Callable[[np.ndarray, np.ndarray], float], x: Pictures, y: Pictures, channel: Channel, crop: int
+) -> tuple[float, int]:
+    """The mean of `one` over prepared pairs, and how many there are."""
+    xs, ys = ([p] if isinstance(p, np.ndarray) else p for p in (x, y))
+    if len(xs) != len(ys) or not xs:
+        raise UsageError(
+            "a metric compares pictures in pairs",
+            expected="two sequences of one length, not empty",
+            actual=f"{len(xs)} and {len(ys)} pictures",
+        )
+    values = [one(*_prepared(a, b, channel, crop)) for a, b in zip(xs, ys, strict=True)]
+    return sum(values) / len(values), len(values)
+
+
+def _protocol(channel: Channel, crop: int) -> dict[str, str | int | float]:
+    kind = "BT.601 studio-swing luma" if channel == "y" else "sRGB"
+    return {"channel": kind, "peak": 255, "crop": crop}
+
+
+def _prepared(x: np.ndarray, y: np.ndarray, channel: str, crop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures cropped, as float64: H,W for "y", H,W,3 for "rgb"."""
+    if x.shape != y.shape or x.ndim != 3 or x.shape[2] != 3 or x.dtype != np.uint8 or y.dtype != np.uint8:
+        raise UsageError(
+            "cannot compare these pictures",
+            expected="two uint8 arrays H,W,3 of one shape",
+            actual=f"{x.dtype} {x.shape} and {y.dtype} {y.shape}",
+            remedy="convert both to 8-bit RGB and crop them to one size",
+        )
+    if channel not in ("y", "rgb"):
+        raise UsageError("unknown channel", expected="y or rgb", actual=repr(channel))
+    if crop < 0 or 2 * crop >= min(x.shape[:2]):
+        raise UsageError(
+            "the crop leaves nothing to compare",
+            expected=f"0 to {(min(x.shape[:2]) - 1) // 2} pixels",
+            actual=crop,
+            remedy="use a smaller crop",
+        )
+    inside = slice(crop, -crop or None)
+    x, y = x[inside, inside], y[inside, inside]
+    return (luma(x), luma(y)) if channel == "y" else (x.astype(np.float64), y.astype(np.float64))
