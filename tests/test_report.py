@@ -1,0 +1,273 @@
+"""The report of a run: true to the log, harmless whatever the log says, and one file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gantoolkit import charts
+from gantoolkit.charts import MAX_POINTS, chart, smoothed, thinned
+from gantoolkit.errors import InputError
+from gantoolkit.report import SAMPLE_WIDTH, write_report
+from gantoolkit.runlog import LOG_NAME, RunLog
+
+VOID = {"meta", "img", "line", "circle", "path", "polyline"}
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags with attributes, the text, and whether every tag is closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag: str, style: str | None = None) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag and style in (None, attrs.get("class"))]
+
+    def polylines(self, style: str) -> list[list[tuple[float, float]]]:
+        return [points_of(attrs["points"] or "") for attrs in self.all("polyline", style)]
+
+
+def points_of(text: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
+
+
+def report(run: Path) -> Page:
+    path = write_report(run)
+    assert path == run / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def write_config(run: Path, **values: Any) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text(json.dumps({"task": "superres", **values}))
+
+
+def test_a_run_becomes_curves_samples_figures_and_commands(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    (run / "samples").mkdir(parents=True)
+    (run / "model").mkdir()
+    (run / "events").mkdir()
+    write_config(
+        run, seed=7, versions={"torch": "2.13.0", "devices": {"cpu": "2 threads"}}, config={"scale": 4}
+    )
+    with RunLog(run, tensorboard=False) as log:
+        for step in range(1, 2001):
+            losses = {"critic/adversarial": 0.5, "generator/adversarial": 1.0, "generator/pixel": 1 / step}
+            stage = "fidelity" if step < 500 else "adversarial"
+            log.step(step * 10, step, stage, rate=100.0, losses=losses, grad_norm={"critic": 1.0},
+                     lr={"critic": 2e-4}, gauges={"equilibrium": 0.25})  # fmt: skip
+            if step % 100 == 0:
+                name = f"samples/nimg-{step * 10:09d}.png"
+                Image.new("RGB", (1000, 40), (step // 10, 0, 0)).save(run / name)
+                log.sample(step * 10, name)
+        card = {"name": "PSNR-Y", "unit": "dB", "n": 12, "protocol": "Y of RGB, crop 4"}
+        for nimg, value in ((10_000, 26.0), (20_000, 27.125)):
+            log.metric(nimg, {**card, "value": value})
+        log.event(12_000, "step 1200 skipped: critic/r1 is not finite", "warning")
+        log.event(20_000, "run done")
+    page = report(run)
+    text = "\n".join(page.text)
+
+    captions = re.findall(
+        r"<figcaption>(.*?)(?: <small>(.*?)</small>)?</figcaption>", (run / "report.html").read_text()
+    )
+    assert [name for name in captions if not name[0].startswith("at ")] == [
+        ("Losses of critic", ""), ("Losses of generator", "logarithmic"), ("Rate", "nimg/s"),
+        ("Gradient norms", "L2 norm"), ("Learning rates", ""), ("Gauges", ""), ("PSNR-Y", "dB"),
+    ]  # fmt: skip
+    raw = page.polylines("raw")
+    assert len(raw) == len(page.polylines("smooth")) == 8
+    # A constant's bucket has one lowest and highest point, the fall of 1/step has two.
+    assert sorted({len(line) for line in raw[:7]}) == [MAX_POINTS // 2, MAX_POINTS]
+    assert len(raw[7]) == 2 and raw[7][0][1] > raw[7][1][1], "a growing figure goes up"
+    assert raw[0][0][0] == charts.LEFT and raw[2][0][1] < raw[2][-1][1], "a falling loss goes down"
+    for line in raw:
+        assert all(charts.LEFT <= x <= charts.WIDTH - charts.RIGHT for x, _ in line)
+        assert all(charts.TOP <= y <= charts.HEIGHT - charts.BOTTOM for _, y in line)
+    assert {attrs["x1"] for attrs in page.all("line", "stage")} >= {f"{charts.LEFT:.1f}"}
+
+    pictures = [attrs["src"] or "" for attrs in page.all("img")]
+    assert len(pictures) == 8 and "at 20k images" in text and "at 1k images" in text
+    last = Image.open(io.BytesIO(base64.b64decode(pictures[-1].removeprefix("data:image/png;base64,"))))
+    assert last.size == (SAMPLE_WIDTH, 20) and last.getpixel((9, 9)) == (200, 0, 0)
+
+    for expected in ("Finished", "20,000", "3:20", "2.13.0", "cpu: 2 threads", "27.12 dB", "Y of RGB, crop 4",
+                     "step 1200 skipped: critic/r1 is not finite", '"scale": 4'):  # fmt: skip
+        assert expected in text, expected
+    assert f"gantk run superres INPUT --model '{run}/model'" in text and "tensorboard --logdir" in text
+
+
+def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    page = report(tmp_path)
+    policy = next(attrs for attrs in page.all("meta") if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    html = (tmp_path / "report.html").read_text()
+    assert not re.search(r"https?:|url\(|@import|<script|<link", html)
+
+
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+
+
+def test_whatever_a_run_says_is_text(tmp_path: Path) -> None:
+    run = tmp_path / "<script>alert(2)<"
+    write_config(
+        run, seed=EVIL, versions={EVIL: EVIL}, config={EVIL: EVIL}, command=["gantk", EVIL], total_nimg=99
+    )
+    (run / "config.json").write_text(
+        (run / "config.json").read_text().replace('"superres"', json.dumps(EVIL))
+    )
+    with RunLog(run, tensorboard=False) as log:
+        for step in (1, 2):
+            log.step(step, step, f"{EVIL}{step}", losses={f"{EVIL}/{EVIL}": 1.0}, gauges={EVIL: 2.0})
+            log.metric(step, {"name": EVIL, "value": 1.0, "unit": EVIL, "protocol": EVIL, "n": EVIL})
+        log.sample(2, EVIL)
+        log.event(2, EVIL, "error")
+        log.event(2, EVIL, EVIL)  # type: ignore[arg-type]
+    page = report(run)
+    assert {tag for tag, _ in page.tags} <= {
+        "html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "p", "dl", "div", "dt", "dd",
+        "pre", "figure", "figcaption", "small", "svg", "g", "line", "text", "polyline", "path", "circle", "ul", "li",
+        "b", "table", "tr", "th", "td", "details", "summary",
+    }  # fmt: skip
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert "".join(page.text).count("<script>alert(1)</script>") > 10
+
+
+def test_a_sample_outside_the_run_is_not_shown(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "private.png")
+    run = tmp_path / "run"
+    with RunLog(run, tensorboard=False) as log:
+        for file in ("../private.png", str(tmp_path / "private.png"), "missing.png", "log.jsonl"):
+            log.sample(1, file)
+    page = report(run)
+    assert page.all("img") == [] and page.text.count("This picture cannot be read.") == 4
+
+
+@pytest.mark.parametrize(
+    "config", [None, b"", b"{", b"[1]", b"\xff", b'{"config": 3, "versions": 4, "total_nimg": "x"}']
+)
+def test_an_empty_run_says_so(tmp_path: Path, config: bytes | None) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_bytes(config)
+    text = "\n".join(report(tmp_path).text)
+    assert "Not started: no step has been logged" in text and "No step has been logged yet." in text
+    assert "No sample has been drawn yet." in text
+    assert ("config.json is missing" in text) == (config is None or not config.startswith(b'{"config"'))
+
+
+def test_a_half_finished_run_says_how_far_it_is(tmp_path: Path) -> None:
+    write_config(tmp_path, total_nimg=400, command=["gantk", "train", "superres", "my photos"])
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log.step(100, 1, "fidelity", losses={"generator/pixel": 0.5})
+    with (tmp_path / LOG_NAME).open("ab") as file:
+        file.write(b'{"kind":"step","nimg":200,"lo')
+    page = report(tmp_path)
+    text = "\n".join(page.text)
+    assert "Unfinished: 25% of 400 images shown" in text
+    assert "gantk train superres 'my photos'" in text
+    assert len(page.all("circle", "dot")) == 1, "a single step is a dot"
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log.event(100, "critic/adversarial was not finite five times in a row", "error")
+        log.event(100, "run failed", "error")
+    text = "\n".join(report(tmp_path).text)
+    assert "Stopped at 100 images: critic/adversarial was not finite five times in a row" in text
+
+
+def test_non_finite_steps_are_marked(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        for step in range(1, 21):
+            log.step(step, step, "s", losses={"critic/r1": math.nan if step in (5, 6) else 1.0})
+    page = report(tmp_path)
+    assert len(page.polylines("raw")[0]) == 18
+    assert len(page.all("path", "bad")) == 2 and page.text.count("not finite") == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**9), st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+        max_size=40,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_numbers_make_a_chart_inside_its_frame(points: list[tuple[int, float | None]]) -> None:
+    finite = [point for point in points if point[1] is not None]
+    page = Page(chart("t", {"s": sorted(points, key=lambda point: point[0])}))
+    assert len(page.all("svg")) == bool(finite)
+    for line in page.polylines("raw") + page.polylines("smooth"):
+        assert len(line) == len(finite)
+        for x, y in line:
+            assert charts.LEFT - 0.1 <= x <= charts.WIDTH - charts.RIGHT + 0.1
+            assert charts.TOP - 0.1 <= y <= charts.HEIGHT - charts.BOTTOM + 0.1
+    assert len(page.all("line", "grid")) <= 40
+
+
+def test_axes_have_round_ticks_and_go_logarithmic_above_two_decades() -> None:
+    linear = Page(chart("t", {"s": [(0, 0.0), (1_000_000, 1.0)]}))
+    assert {"0", "0.2", "0.4", "0.6", "0.8", "1", "200k", "1M"} <= set(linear.text)
+    decades = Page(chart("t", {"s": [(0, 1e-3), (5, 1.0)]}))
+    assert {"0.001", "0.01", "0.1", "1"} <= set(decades.text)
+    heights = {float(attrs["y1"] or 0) for attrs in decades.all("line", "grid") if attrs["y1"] == attrs["y2"]}
+    gaps = [high - low for low, high in zip(sorted(heights), sorted(heights)[1:], strict=False)]
+    assert max(gaps) - min(gaps) < 0.11, "decades are equally far apart"
+    assert "logarithmic" not in chart("t", {"s": [(0, -1.0), (5, 1000.0), (6, 0.1)]})
+
+
+def test_thinning_keeps_spikes_and_order() -> None:
+    points = [(float(x), 1000.0 if x == 5555 else math.sin(x)) for x in range(10_000)]
+    kept = thinned(points)
+    assert len(kept) <= MAX_POINTS and kept == sorted(kept) and (5555.0, 1000.0) in kept
+    assert set(kept) <= set(points) and thinned(points[:800]) == points[:800]
+
+
+def test_smoothing_starts_at_the_first_value_and_settles() -> None:
+    points = [(float(x), 10.0 if x == 0 else 1.0) for x in range(1000)]
+    result = smoothed(points)
+    assert result[0] == (0.0, 10.0) and result[-1][1] == pytest.approx(1.0)
+    assert [x for x, _ in result] == [x for x, _ in points]
+
+
+def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = write_report(tmp_path).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_report(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
