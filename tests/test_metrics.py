@@ -1,0 +1,132 @@
+"""Metrics against closed forms, and against what published protocols say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gantoolkit.errors import UsageError
+from gantoolkit.metrics import MetricCard, luma, perceptual, psnr, ssim
+
+
+def picture(size: int = 64) -> np.ndarray:
+    """A smooth colour picture with edges, values 40..215."""
+    rows, columns = np.mgrid[0:size, 0:size] / size
+    channels = [np.sin(9 * rows), np.cos(7 * columns), np.where(rows > columns, 0.8, -0.8)]
+    return (127.5 + 87 * np.stack(channels, -1)).round().astype(np.uint8)
+
+
+@given(st.integers(1, 40))
+def test_psnr_of_a_constant_offset(offset: int) -> None:
+    x = picture()
+    y = x + np.uint8(offset)
+    assert psnr(x, y, "rgb").value == pytest.approx(20 * math.log10(255 / offset), abs=1e-9)
+    # Luma spans 219 of 255 levels, so an offset shrinks by that factor.
+    assert psnr(x, y, "y").value == pytest.approx(20 * math.log10(255 / (offset * 219 / 255)), abs=1e-9)
+
+
+def test_luma_of_pure_colours() -> None:
+    colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    expected = [16.0, 235.0, 81.481, 144.553, 40.966]
+    assert luma(colours)[0].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_pictures() -> None:
+    x = picture()
+    for channel in ("y", "rgb"):
+        assert psnr(x, x, channel).value == math.inf
+        assert "inf dB" in psnr(x, x, channel).line()
+        assert ssim(x, x, channel).value == pytest.approx(1.0, abs=1e-12)
+    assert perceptual(x, x).value == 0
+
+
+def test_ssim_of_flat_pictures_is_its_luminance_term() -> None:
+    # Without variance SSIM is (2ab + C₁) / (a² + b² + C₁), C₁ = (.01 · 255)².
+    x, y = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 140, np.uint8)
+    c1 = 2.55**2
+    expected = (2 * 100 * 140 + c1) / (100**2 + 140**2 + c1)
+    assert ssim(x, y, "rgb").value == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_matches_its_definition_at_one_window() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (2, 11, 11, 3), dtype=np.uint8)
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(taps, taps) / taps.sum() ** 2
+    a, b = luma(x), luma(y)
+    mean_a, mean_b = (window * a).sum(), (window * b).sum()
+    var_a, var_b = (window * a**2).sum() - mean_a**2, (window * b**2).sum() - mean_b**2
+    covariance = (window * a * b).sum() - mean_a * mean_b
+    c1, c2 = 2.55**2, 7.65**2
+    expected = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    expected /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    # An 11×11 picture has exactly one whole window: the mean is that of its centre.
+    assert ssim(x, y).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_border_is_left_out() -> None:
+    x, y = picture(), picture()
+    y[:4] = 0
+    y[:, -4:] = 255
+    assert psnr(x, y, crop=4).value == math.inf and psnr(x, y, crop=3).value < 60
+    assert perceptual(x, y, crop=4).value == 0 < perceptual(x, y, crop=3).value
+    assert psnr(x, y, crop=4).protocol["crop"] == 4
+
+
+def test_perceptual_grows_with_blur_and_with_noise() -> None:
+    x = picture()
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=x.shape)
+    noisy = [perceptual(x, (x + s * noise).clip(0, 255).astype(np.uint8)).value for s in (4, 12, 36)]
+    assert 0 < noisy[0] < noisy[1] < noisy[2]
+    sharp = rng.integers(0, 256, x.shape, dtype=np.uint8)
+    blurred = sharp.astype(float)
+    values = []
+    for _ in range(3):
+        blurred = (blurred + np.roll(blurred, 1, 0) + np.roll(blurred, 1, 1)) / 3
+        values.append(perceptual(sharp, blurred.astype(np.uint8)).value)
+    assert 0 < values[0] < values[1] < values[2]
+
+
+def test_cards_carry_their_protocol() -> None:
+    x = picture()
+    card = perceptual(x, x)
+    assert card.name == "EffLite0-PD" and len(str(card.protocol["weights"])) == 12
+    assert psnr(x, x + np.uint8(1), "rgb", crop=4).line() == (
+        "PSNR-RGB 48.13 dB (n=1, channel=sRGB, peak=255, crop=4)"
+    )
+    card = MetricCard("d", 1.5, n=3, protocol={"seed": 0}, interval=(1.0, 2.0))
+    assert card.line() == "d 1.5 [1, 2] (n=3, seed=0)"
+    assert json.loads(json.dumps(card.to_dict()))["interval"] == [1.0, 2.0]
+
+
+def test_sequences_give_the_mean_over_pairs() -> None:
+    x = picture()
+    y, z = x + np.uint8(1), x + np.uint8(9)
+    for metric in (psnr, ssim, perceptual):
+        card = metric([x, x[:32]], [y, z[:32]], crop=2)
+        single = metric(x, y, crop=2), metric(x[:32], z[:32], crop=2)
+        assert card.n == 2 and card.protocol == single[0].protocol
+        assert card.value == pytest.approx((single[0].value + single[1].value) / 2)
+        for xs, ys in (([], []), ([x], [y, z])):
+            with pytest.raises(UsageError, match="in pairs"):
+                metric(xs, ys)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    x = picture(16)
+    for other in (x[:8], x.astype(np.float32), x[..., :1]):
+        with pytest.raises(UsageError, match="two uint8 arrays"):
+            psnr(x, other)
+    with pytest.raises(UsageError, match="y or rgb"):
+        psnr(x, x, "alpha")
+    for crop in (-1, 8):
+        with pytest.raises(UsageError, match="0 to 7 pixels"):
+            psnr(x, x, crop=crop)
+    with pytest.raises(UsageError, match=r"smaller than the window.*got 8×8"):
+        ssim(x, x, crop=4)
