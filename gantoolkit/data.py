@@ -69,7 +69,11 @@ class Batches:
         self, dataset: Dataset, batch: int, *, seed: int = 0, rank: int = 0, world: int = 1, workers: int = 0
     ) -> None:
         if batch % world:
-            raise InputError("the batch does not divide among the processes", expected=f"a multiple of {world}", actual=batch)
+            raise InputError(
+                "the batch does not divide among the processes",
+                expected=f"a multiple of {world}",
+                actual=batch,
+            )
         self.dataset, self.batch, self.workers = dataset, batch, workers
         self.stream = Stream(len(dataset), seed)
         self.local = batch // world
@@ -150,7 +154,9 @@ def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
         raise InputError(f"{folder} is not a folder", remedy="name the folder that holds the pictures")
     found = folder.rglob("*") if recursive else folder.glob("*")
     files = sorted(
-        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+        p
+        for p in found
+        if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
     if not files:
         suffixes = " ".join(sorted(PICTURE_SUFFIXES))

@@ -7,8 +7,8 @@ The engine knows players, phases and terms; it knows nothing of images, tasks, f
 
 from __future__ import annotations
 
+import copy
 import math
-import random
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,15 +17,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from gantoolkit import rng
 from gantoolkit.distributed import Team
+from gantoolkit.ema import Average
 from gantoolkit.errors import TrainingError, UsageError
 from gantoolkit.game import Context, Draws, Game, Phase, Player, Shared, Term
 from gantoolkit.game import lazy_correction, terms_due, trained, weight_of
 from gantoolkit.schedule import schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
-EMA_RAMP = 0.05  # the average's half-life is at most this share of nimg: it must not remember the random start
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Settings:
         channels_last: memory layout of 4-D parameters and batches (faster convolutions on CPU and GPU).
         compile: run the networks through `torch.compile`.
         seed: of the engine's own random numbers.
-        patience: non-finite moves in a row before the engine gives up (`Diverged`).
+        patience: non-finite moves of one phase in a row before the engine gives up (`Diverged`).
     """
 
     device: str = "cpu"
@@ -62,7 +64,7 @@ class Batches(Protocol):
 
 
 class Diverged(TrainingError):
-    """Several non-finite moves in a row; `term` names where the last one came from."""
+    """Several non-finite moves in a row; `where` names the term or the gradient that the last one came from."""
 
     def __init__(self, where: str, moves: int) -> None:
         self.where = where
@@ -83,11 +85,11 @@ class Counters:
 
 @dataclass
 class Move:
-    """What one optimizer step reports."""
+    """What one optimizer step reports; numbers are read back from the device once, at its end."""
 
-    losses: dict[str, Tensor]
-    values: dict[str, Any]
-    grad_norm: float
+    losses: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    grad_norm: float = 0.0
     skipped: str | None = None
 
 
@@ -111,40 +113,64 @@ class Engine:
         batches: the source of real data; each batch is a mapping whose tensors have the samples first.
         settings: device, precision and the like.
         team: the processes that play together, each on its own rows of the joined batch.
+        weights: state dicts by network to start from, loaded when everything that is built late exists.
 
     Raises:
-        UsageError: a batch that does not divide into the micro-batches.
-        Diverged: from `step`, after `settings.patience` non-finite moves in a row.
+        UsageError: a batch that does not divide into the micro-batches, a player with nothing to train, a network
+            that is still unbuilt after a dry batch.
+        Diverged: from `step`, after `settings.patience` non-finite moves of a phase in a row.
     """
 
-    def __init__(self, game: Game, batches: Batches, settings: Settings | None = None, team: Team | None = None):
+    def __init__(
+        self,
+        game: Game,
+        batches: Batches,
+        settings: Settings | None = None,
+        team: Team | None = None,
+        weights: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.game, self.batches = game, batches
         self.settings, self.team = settings or Settings(), team or Team()
         self.device = torch.device(self.settings.device)
         self.generator = torch.Generator().manual_seed(self.settings.seed)
-        self.nimg = self.steps = self.bad_in_a_row = 0
+        self.nimg = self.steps = 0
         self.rate_scale = 1.0  # lowered by a roll-back
+        self.bad_in_a_row: dict[str, int] = {}  # by phase and the interval of its terms
         self.counters = {phase.name: Counters() for phase in game.phases}
         self.moves = {player.name: 0 for player in game.players}
         self._batch: list[Mapping[str, Any]] | None = None
         self._shared: list[dict[str, Shared]] = []
-        self._due: list[Phase] = []
+        self._noise: dict[str, Draws] = {}
+        self._later: list[Phase] = []
 
         networks = game.networks()
         for network in networks.values():
             network.to(self.device)
             network.train()
         self._dry_run(networks)
-        for network in networks.values():
+        for name, network in networks.items():
+            if any(is_lazy(t) for t in (*network.parameters(), *network.buffers())):
+                raise UsageError(f"no term uses all of network {name!r}: parts of it are still unbuilt")
+            network.to(self.device)  # what was built late, too
             if self.settings.channels_last:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.trainable = {p.name: [q for q in p.parameters() if q.requires_grad] for p in game.players}
+            if weights is not None and name in weights:
+                network.load_state_dict(weights[name])
         self.team.same_([t.data for net in networks.values() for t in (*net.parameters(), *net.buffers())])
+        self.trainable = {p.name: [q for q in p.parameters() if q.requires_grad] for p in game.players}
+        for phase in game.phases:
+            if not self.trainable[phase.player]:
+                raise UsageError(
+                    f"player {phase.player!r} has nothing to train",
+                    remedy="call requires_grad_(True) on its networks (an earlier engine leaves them frozen)",
+                )
         for parameters in self.trainable.values():
             for parameter in parameters:
                 parameter.requires_grad_(False)
         run = torch.compile if self.settings.compile else (lambda network: network)
         self.networks: dict[str, Any] = {name: run(network) for name, network in networks.items()}
+        self._buffers = [b for n in networks.values() for b in n.buffers() if b.is_floating_point()]
+        self._buffers_before = [buffer.clone() for buffer in self._buffers]
         self.correction = {p.name: lazy_correction(game.phases, p.name) for p in game.players}
         self.optimizers = {p.name: self._optimizer(p) for p in game.players}
         fp16 = self.settings.precision == "fp16"
@@ -155,21 +181,21 @@ class Engine:
 
     def step(self) -> Step:
         """Play every phase that is due, once (or its `repeats`)."""
-        before = self.nimg
-        self._batch, report = None, Step(0, 0)
-        self._due = [p for p in self.game.phases if self.counters[p.name].offered % p.every == 0]
-        for phase in self.game.phases:
-            counters = self.counters[phase.name]
+        before, report = self.nimg, Step(0, 0)
+        due = [phase for phase in self.game.phases if self.counters[phase.name].offered % phase.every == 0]
+        for counters in self.counters.values():
             counters.offered += 1
-            if phase not in self._due:
-                continue
-            self._due = self._due[1:]
-            for _ in range(phase.repeats):
+        for place, phase in enumerate(due):
+            counters = self.counters[phase.name]
+            for repeat in range(phase.repeats):
                 if phase.batch == "fresh" or self._batch is None:
                     self._next_batch()
+                batch_stays = phase.batch == "same" or repeat == phase.repeats - 1
+                self._later = due[place + 1 :] if batch_stays else []
                 for terms in terms_due(phase, counters.plays):
                     self._record(report, phase, self._move(phase, terms))
                 counters.plays += 1
+        self._forget_batch()
         for average in self.ema.values():
             average.update(self.nimg - before, self.nimg)
         self.steps += 1
@@ -181,7 +207,9 @@ class Engine:
         player, parameters = self.game.player(phase.player), self.trainable[phase.player]
         optimizer, scaler = self.optimizers[player.name], self.scalers[player.name]
         assert self._batch is not None
-        micro, move = len(self._batch), Move({}, {}, 0.0)
+        micro, move = len(self._batch), Move()
+        if self._buffers:
+            torch._foreach_copy_(self._buffers_before, self._buffers)
         draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
         total = torch.zeros((), device=self.device)
         with trained(parameters):
@@ -193,17 +221,21 @@ class Engine:
                 if loss.requires_grad:
                     scaler.scale(loss).backward()
                 total = total + loss.detach()
-                for known in self._shared[index].values():  # backward has freed the graphs of the player's own
+                for known in self._shared[
+                    index
+                ].values():  # backward has freed the graphs of the player's own
                     known.graph = known.graph and known.owner != player.name
                 move.values.update(ctx.values)
         grads = [p.grad for p in parameters if p.grad is not None]
-        self.team.mean_([*grads, total])
-        scaler.unscale_(optimizer) if scaler.is_enabled() and grads else None
-        norm = torch.nn.utils.get_total_norm(grads)
-        move.grad_norm = float(norm)
-        if not math.isfinite(float(total)) or (not math.isfinite(move.grad_norm) and not scaler.is_enabled()):
-            move.skipped = self._skip(phase, move)
-        else:
+        self.team.mean_([*grads, total, *move.losses.values()])
+        if grads:
+            scaler.unscale_(optimizer)
+        norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros_like(total)
+        # one transfer from the device for everything that is looked at
+        move.grad_norm, loss_now, *losses = torch.stack([norm.float(), total, *move.losses.values()]).tolist()
+        move.losses = dict(zip(move.losses, losses, strict=True))
+        finite = math.isfinite(loss_now) and math.isfinite(move.grad_norm)
+        if finite:
             if player.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip_norm, norm)
             rate = schedule(player.lr)(self.nimg) * self.rate_scale * self.correction[player.name]
@@ -211,11 +243,36 @@ class Engine:
                 group["lr"] = rate
             if grads:
                 scaler.step(optimizer)
-                scaler.update()
             self.moves[player.name] += 1
-            self.bad_in_a_row = 0
+        overflow = not finite and math.isfinite(loss_now) and scaler.is_enabled() and scaler.get_scale() > 1
+        if grads:
+            scaler.update()
         optimizer.zero_grad(set_to_none=True)
+        self._judge(phase, terms, move, finite, overflow)
         return move
+
+    def _judge(self, phase: Phase, terms: list[Term], move: Move, finite: bool, overflow: bool) -> None:
+        """Count a non-finite move, name its term and undo it; give up after several in a row.
+
+        An fp16 overflow that a smaller loss scale will cure is skipped and counted, but it is no divergence.
+        """
+        kind = f"{phase.name}/{terms[0].every if terms else 1}"
+        if finite:
+            self.bad_in_a_row.pop(kind, None)
+            return
+        guilty = [name for name, value in move.losses.items() if not math.isfinite(value)]
+        where = (
+            f"term {phase.name}/{guilty[0]}" if guilty else f"the gradient of {phase.player} in {phase.name}"
+        )
+        move.skipped = f"{where} (fp16 overflow, the loss scale was lowered)" if overflow else where
+        if self._buffers:  # batch statistics must not remember what was not finite
+            torch._foreach_copy_(self._buffers, self._buffers_before)
+        self.counters[phase.name].skipped += 1
+        if not overflow:
+            self.bad_in_a_row[kind] = self.bad_in_a_row.get(kind, 0) + 1
+            if self.bad_in_a_row[kind] >= self.settings.patience:
+                self._forget_batch()
+                raise Diverged(where, self.bad_in_a_row[kind])
 
     def _loss(self, ctx: Context, terms: list[Term], move: Move | None = None) -> Tensor:
         """The weighted sum of the terms; each term's plain value is added to the move's report."""
@@ -225,10 +282,18 @@ class Engine:
                 for term in terms:
                     if term.fp32 is fp32:
                         value = term.fn(ctx)
+                        if value.ndim:
+                            raise UsageError(
+                                f"term {ctx.phase.name}/{term.name} is not a scalar",
+                                expected="a mean over the samples",
+                                actual=f"a tensor of shape {tuple(value.shape)}",
+                            )
                         loss = loss + weight_of(term, self.nimg) * value.float()
                         if move is not None:
                             so_far = move.losses.get(term.name, 0.0)
-                            move.losses[term.name] = so_far + value.detach().float() / max(1, len(self._shared))
+                            move.losses[term.name] = so_far + value.detach().float() / max(
+                                1, len(self._shared)
+                            )
         return loss
 
     def _autocast(self, off: bool = False) -> Any:
@@ -246,6 +311,7 @@ class Engine:
             player=player,
             draws=draws,
             shared=self._shared[index],
+            noise=self._noise,
             moves=self.moves,
             trainable=self.trainable,
             keep_graph=self._keep_graph,
@@ -253,20 +319,15 @@ class Engine:
 
     def _keep_graph(self, owner: str) -> bool:
         """Whether a later phase of this step will train `owner` on this very batch, in one piece."""
-        return len(self._shared) == 1 and any(p.player == owner and p.batch == "same" for p in self._due)
-
-    def _skip(self, phase: Phase, move: Move) -> str:
-        """Count a non-finite move and name its term; give up after several in a row."""
-        guilty = [name for name, value in move.losses.items() if not math.isfinite(float(value))]
-        where = f"term {phase.name}/{guilty[0]}" if guilty else f"the gradient of {phase.player} in {phase.name}"
-        self.counters[phase.name].skipped += 1
-        self.bad_in_a_row += 1
-        if self.bad_in_a_row >= self.settings.patience:
-            raise Diverged(where, self.bad_in_a_row)
-        return where
+        for phase in self._later if len(self._shared) == 1 else []:
+            if phase.batch == "fresh":
+                return False
+            if phase.player == owner:
+                return True
+        return False
 
     def _record(self, report: Step, phase: Phase, move: Move) -> None:
-        report.losses.update({f"{phase.name}/{name}": float(value) for name, value in move.losses.items()})
+        report.losses.update({f"{phase.name}/{name}": value for name, value in move.losses.items()})
         report.values.update({name: float(value) for name, value in move.values.items()})
         report.grad_norm[phase.player] = move.grad_norm
         if move.skipped:
@@ -290,16 +351,25 @@ class Engine:
             )
         size = rows // parts
         self._batch = [
-            {k: v[i * size : (i + 1) * size] if _has_rows(v, rows) else v for k, v in batch.items()}
+            {
+                k: v[i * size : (i + 1) * size] if _is_list(v) and len(v) == rows else v
+                for k, v in batch.items()
+            }
             for i in range(parts)
         ]
-        self._shared = [{} for _ in range(parts)]
+        self._shared, self._noise = [{} for _ in range(parts)], {}
         self.nimg += rows * self.team.world
+
+    def _forget_batch(self) -> None:
+        """Free the batch and what was kept of it, graphs included."""
+        self._batch, self._shared, self._noise = None, [], {}
 
     def _place(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        layout = torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
+        layout = (
+            torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
+        )
         return value.to(self.device, non_blocking=True, memory_format=layout)
 
     # ---- before the first step ----
@@ -307,26 +377,36 @@ class Engine:
     def _dry_run(self, networks: Mapping[str, nn.Module]) -> None:
         """Evaluate every term once, so that parts which are built late exist before optimizers and checkpoints.
 
-        Nothing of it is kept: the data's position, all random numbers, buffers and counters are put back.
+        Nothing of it is kept: the data's position, all random numbers, buffers, stateful parts and counters are put
+        back. (A buffer that is itself built late keeps what its first batch gave it.)
         """
-        kept = self.batches.state_dict(), self.rng_state()
-        buffers = {name: [b.clone() for b in net.buffers()] for name, net in networks.items()}
+        kept = copy.deepcopy((self.batches.state_dict(), self.rng_state()))
+        parts = {name: copy.deepcopy(part.state_dict()) for name, part in self.game.state.items()}
+        buffers = {
+            name: {key: b.clone() for key, b in network.named_buffers() if not is_lazy(b)}
+            for name, network in networks.items()
+        }
         self.networks = dict(networks)
         self.trainable = {player.name: [] for player in self.game.players}
         self._next_batch()
-        draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+        assert self._batch is not None
+        rows, micro = batch_size(self._batch[0]), len(self._batch)
         for phase in self.game.phases:
-            assert self._batch is not None
-            rows = batch_size(self._batch[0])
-            draws.rows(0, rows, rows * len(self._batch))
+            draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+            draws.rows(0, rows, rows * micro)
             ctx = self._context(phase, self.game.player(phase.player), self._batch[0], draws, 0)
             self._loss(ctx, list(phase.terms))
-        for name, network in networks.items():
-            for buffer, before in zip(network.buffers(), buffers[name], strict=False):
-                buffer.copy_(before)
+        with torch.no_grad():
+            for name, network in networks.items():
+                for key, buffer in network.named_buffers():
+                    if key in buffers[name]:
+                        buffer.copy_(buffers[name][key])
+        for name, part in self.game.state.items():
+            part.load_state_dict(parts[name])
         self.batches.load_state_dict(kept[0])
         self.load_rng_state(kept[1])
-        self.nimg, self._batch, self._shared = 0, None, []
+        self._forget_batch()
+        self.nimg = 0
 
     def warnings(self) -> list[str]:
         """What cannot hold in this game: promises about micro-batches and processes that batch statistics break."""
@@ -334,13 +414,13 @@ class Engine:
             return []
         how = f"{self.settings.accumulate} micro-batches on {self.team.world} processes"
         coupled = [f"{p.name}/{t.name}" for p in self.game.phases for t in p.terms if t.couples_batch]
-        normed = [
-            name
-            for name, network in self.game.networks().items()
-            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
-        ]
         found = [f"term {name} couples the samples of a batch" for name in coupled]
-        found += [f"network {name} normalises over the batch" for name in normed]
+        for name, network in self.game.networks().items():
+            modules = list(network.modules())
+            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules):
+                found.append(f"network {name} normalises over the batch")
+            if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p for m in modules):
+                found.append(f"network {name} drops out at random")
         return [f"{what}: {how} do not give the full batch's gradient" for what in found]
 
     def _optimizer(self, player: Player) -> torch.optim.Optimizer:
@@ -360,31 +440,10 @@ class Engine:
 
     def rng_state(self) -> dict[str, Any]:
         """Every random number generator that a step may draw from, on this process."""
-        numpy_state = np.random.get_state(legacy=False)
-        return {
-            "engine": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
-            "numpy": {
-                "key": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),  # type: ignore[index,call-overload]
-                "pos": int(numpy_state["state"]["pos"]),  # type: ignore[index,call-overload]
-                "gauss": [int(numpy_state["has_gauss"]), float(numpy_state["gauss"])],  # type: ignore[index,call-overload]
-            },
-            "python": list(random.getstate()[1]),
-            "python_gauss": random.getstate()[2],
-        }
+        return rng.state(self.generator, self.device)
 
     def load_rng_state(self, state: Mapping[str, Any]) -> None:
-        self.generator.set_state(state["engine"])
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda"])
-        key, (has_gauss, gauss) = state["numpy"]["key"], state["numpy"]["gauss"]
-        numpy_state = {"key": key.numpy().astype(np.uint32), "pos": state["numpy"]["pos"]}
-        np.random.set_state(
-            {"bit_generator": "MT19937", "state": numpy_state, "has_gauss": has_gauss, "gauss": gauss}
-        )
-        random.setstate((3, tuple(state["python"]), state["python_gauss"]))
+        rng.load(state, self.generator, self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to go on bit by bit: a tree of tensors and JSON values.
@@ -394,7 +453,7 @@ class Engine:
         return {
             "nimg": self.nimg,
             "steps": self.steps,
-            "bad_in_a_row": self.bad_in_a_row,
+            "bad_in_a_row": dict(self.bad_in_a_row),
             "rate_scale": self.rate_scale,
             "moves": dict(self.moves),
             "counters": {name: vars(counters).copy() for name, counters in self.counters.items()},
@@ -402,7 +461,7 @@ class Engine:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
             "ema": {name: average.state_dict() for name, average in self.ema.items()},
-            "game": {name: part.state_dict() for name, part in self.game.state.items()},
+            "game": self.team.gather({name: part.state_dict() for name, part in self.game.state.items()}),
             "batches": self.batches.state_dict(),
             "rng": self.team.gather(self.rng_state()),
         }
@@ -411,7 +470,7 @@ class Engine:
         """Go back to a saved state. With another number of processes than saved, only their own dropout-like
         random numbers start anew; data, noise and weights go on."""
         self.nimg, self.steps = state["nimg"], state["steps"]
-        self.bad_in_a_row, self.rate_scale = state["bad_in_a_row"], state["rate_scale"]
+        self.bad_in_a_row, self.rate_scale = dict(state["bad_in_a_row"]), state["rate_scale"]
         self.moves = dict(state["moves"])
         self.counters = {name: Counters(**counters) for name, counters in state["counters"].items()}
         for name, network in self.game.networks().items():
@@ -422,54 +481,17 @@ class Engine:
             scaler.load_state_dict(state["scalers"][name])
         for name, average in self.ema.items():
             average.load_state_dict(state["ema"][name])
+        place = self.team.rank if self.team.rank < len(state["rng"]) else 0
         for name, part in self.game.state.items():
-            part.load_state_dict(state["game"][name])
+            part.load_state_dict(copy.deepcopy(state["game"][place][name]))
         self.batches.load_state_dict(state["batches"])
-        rng = state["rng"]
-        self.load_rng_state(rng[self.team.rank] if self.team.rank < len(rng) else {**rng[0], "torch": torch.get_rng_state()})
-
-
-class Average:
-    """Exponential moving average of networks: parameters averaged with a half-life in images, buffers copied."""
-
-    def __init__(self, networks: Mapping[str, nn.Module], half_life_nimg: float | None) -> None:
-        self.source, self.half_life = dict(networks), float(half_life_nimg or 0)
-        self.state = {
-            name: {key: value.detach().clone() for key, value in network.state_dict().items()}
-            for name, network in self.source.items()
-        }
-        self._pairs = [
-            (self.state[name][key], parameter.data)
-            for name, network in self.source.items()
-            for key, parameter in network.named_parameters(remove_duplicate=False)
-        ]
-
-    @torch.no_grad()
-    def update(self, images: int, nimg: int) -> None:
-        """Move the average after `images` more images: p̄ ← p + (p̄ − p)·½^(images / half-life)."""
-        if not images:
-            return
-        half_life = min(self.half_life, max(1.0, nimg * EMA_RAMP))
-        averages, parameters = [a for a, _ in self._pairs], [p for _, p in self._pairs]
-        torch._foreach_lerp_(averages, parameters, 1 - 0.5 ** (images / half_life))
-        for name, network in self.source.items():
-            for key, buffer in network.named_buffers():
-                if key in self.state[name]:
-                    self.state[name][key].copy_(buffer)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.state
-
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for name, tensors in state.items():
-            for key, value in tensors.items():
-                self.state[name][key].copy_(value)
+        rng.load(state["rng"][place], self.generator, self.device, own=place == self.team.rank)
 
 
 def batch_size(batch: Mapping[str, Any]) -> int:
     """Samples in a batch: the first dimension of its first tensor (or the length of its first list)."""
-    return len(next(iter(batch.values())))
+    return next(len(value) for value in batch.values() if _is_list(value))
 
 
-def _has_rows(value: Any, rows: int) -> bool:
-    return hasattr(value, "__len__") and not isinstance(value, (str, Mapping)) and len(value) == rows
+def _is_list(value: Any) -> bool:
+    return value.ndim > 0 if isinstance(value, Tensor) else isinstance(value, (list, tuple))

@@ -146,7 +146,9 @@ class Game:
         for phase in self.phases:
             if phase.player not in names:
                 raise UsageError(
-                    f"phase {phase.name!r} moves an unknown player", expected=" or ".join(names), actual=phase.player
+                    f"phase {phase.name!r} moves an unknown player",
+                    expected=" or ".join(names),
+                    actual=phase.player,
                 )
             _unique(f"term of phase {phase.name!r}:", [term.name for term in phase.terms])
             for what, count in [
@@ -155,10 +157,13 @@ class Game:
                 *((f"every of term {t.name!r}", t.every) for t in phase.terms),
             ]:
                 if count < 1:
-                    raise UsageError(f"phase {phase.name!r}: {what} is too small", expected="at least 1", actual=count)
+                    raise UsageError(
+                        f"phase {phase.name!r}: {what} is too small", expected="at least 1", actual=count
+                    )
             if phase.terms and all(term.every > 1 for term in phase.terms):
                 raise UsageError(
-                    f"phase {phase.name!r} has only lazy terms", remedy="set the phase's `every` instead of the terms'"
+                    f"phase {phase.name!r} has only lazy terms",
+                    remedy="set the phase's `every` instead of the terms'",
                 )
 
     def player(self, name: str) -> Player:
@@ -192,6 +197,12 @@ class Draws:
         """From here on serve rows start:stop of this process's `full` rows; the draws start over."""
         self.start, self.stop, self.full = start, stop, full
         self._next = 0
+
+    def beside(self, other: Draws | None) -> Draws:
+        """Other draws (new ones by default) at the same rows."""
+        draws = other or Draws(self.generator, world=self.world, rank=self.rank, device=self.device)
+        draws.rows(self.start, self.stop, self.full)
+        return draws
 
     def take(self, draw: Callable[[Sequence[int], torch.Generator], Tensor], shape: Sequence[int]) -> Tensor:
         if self._next == len(self._made):
@@ -232,6 +243,7 @@ class Context:
     player: Player
     draws: Draws
     shared: dict[str, Shared]
+    noise: dict[str, Draws]
     moves: Mapping[str, int]
     trainable: Mapping[str, Sequence[nn.Parameter]]
     keep_graph: Callable[[str], bool]
@@ -272,16 +284,24 @@ class Context:
         another player that comes first builds the graph only if a phase of the owner will use this batch later in
         the step, so the generator runs once a step where peers run it twice. Once the owner has moved, its own
         phases make the value anew, and the other players see the one from before the move.
+
+        Random numbers that `make` draws belong to the batch and the key: made anew, the value has the same noise,
+        so that it does not matter how often it has to be made (micro-batches make it once a phase).
         """
         own = self.player.name == owner
         known = self.shared.get(key)
         if known is None or (own and (known.owner_moves != self.moves[owner] or not known.graph)):
             graph = own or self.keep_graph(owner)
-            if own:
-                value = make()
-            else:
-                with torch.set_grad_enabled(graph), trained(self.trainable[owner], graph):
+            own_draws, self.draws = self.draws, self.draws.beside(self.noise.get(key))
+            self.noise[key] = self.draws
+            try:
+                if own:
                     value = make()
+                else:
+                    with torch.set_grad_enabled(graph), trained(self.trainable[owner], graph):
+                        value = make()
+            finally:
+                self.draws = own_draws
             known = self.shared[key] = Shared(value, owner, self.moves[owner], graph)
         return known.value if own else detach(known.value)
 
@@ -310,7 +330,12 @@ def detach(value: Any) -> Any:
 
 
 def lazy_correction(phases: Sequence[Phase], player: str) -> float:
-    """c = 1 / (1 + moves added by lazy terms per plain move); lr ← c·lr, β ← β^c. Karras et al. 2020, appendix B."""
+    """c = plain moves / all moves, for the player's optimizer: lr ← c·lr, β ← β^c. Karras et al. 2020, appendix B.
+
+    A lazy term makes moves of its own, so that a phase of one lazy group with every=k moves k+1 times where it
+    would move k times without. With c = k/(k+1), (k+1) moves at c·lr go as far as k moves at lr, and the moment
+    estimates forget as much: β^c to the power of (k+1) is β^k. Phases count by how often they are played.
+    """
     plain = sum(phase.repeats / phase.every for phase in phases if phase.player == player)
     extra = sum(
         phase.repeats / phase.every / every
