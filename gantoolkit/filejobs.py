@@ -1,0 +1,230 @@
+"""Many files in, one result a file: what to read, where to write, and what became of each.
+
+A file that fails says so on one line and the others go on; a bug stops everything with its traceback.
+"""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gantoolkit.encoders import WRITABLE
+from gantoolkit.errors import GantkError, InputError, UsageError
+from gantoolkit.images import format_for, is_picture
+
+STANDARD = Path("-")  # standard input as a source, standard output as a target
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to work on; `error` if it is known beforehand that it cannot be done."""
+
+    source: Path
+    target: Path
+    error: GantkError | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job: `error` is one line or None, `details` is what the work returned."""
+
+    source: Path
+    target: Path
+    seconds: float
+    error: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON's own types."""
+        return {
+            "source": str(self.source),
+            "target": str(self.target),
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+            **self.details,
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The results of a batch, in the order of its jobs."""
+
+    results: list[Result]
+
+    @property
+    def failed(self) -> list[Result]:
+        return [result for result in self.results if result.error is not None]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 3 the only file failed, 4 some or all of several failed."""
+        if not self.failed:
+            return 0
+        return 3 if len(self.results) == 1 else 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON's own types."""
+        return {
+            "done": len(self.results) - len(self.failed),
+            "failed": len(self.failed),
+            "results": [result.to_dict() for result in self.results],
+        }
+
+
+def expand(inputs: Sequence[str], recursive: bool) -> list[Path]:
+    """The picture files that `inputs` name, each once, in order.
+
+    Args:
+        inputs: files (taken as they are), folders (their pictures, sorted), globs, `-` for standard input;
+            `~` is the home folder.
+        recursive: look into folders inside folders.
+
+    Raises:
+        InputError: an input that does not exist, matches nothing, or is a folder without pictures.
+    """
+    return [path for path, _ in _expand(inputs, recursive)]
+
+
+def _expand(inputs: Sequence[str], recursive: bool) -> list[tuple[Path, Path]]:
+    """(file, folder that its place below is kept of) for every input."""
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        if given == "-":
+            found.setdefault(STANDARD, STANDARD.parent)
+            continue
+        path = Path(given).expanduser()
+        # A file whose own name holds brackets is that file and not a pattern.
+        named = [path]
+        if not path.exists():  # `Path.glob` takes no absolute pattern
+            named = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        if not named:
+            raise InputError(f"{given} does not exist", remedy="check the name; quote patterns with * or ?")
+        pictures: list[tuple[Path, Path]] = []
+        for entry in named:
+            if entry.is_dir():
+                inside = entry.rglob("*") if recursive else entry.iterdir()
+                pictures += [(p, entry) for p in sorted(inside) if is_picture(p) and _is_visible_file(p)]
+            elif len(named) == 1 or is_picture(entry):
+                pictures.append((entry, entry.parent))
+        if not pictures:
+            remedy = None if recursive else "look into its folders with --recursive"
+            raise InputError(f"{given} holds no pictures", remedy=remedy)
+        for file, root in pictures:
+            found.setdefault(file, root)
+    return list(found.items())
+
+
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def plan(
+    inputs: Sequence[str],
+    out: str | None,
+    *,
+    suffix: str,
+    format: str | None = None,
+    recursive: bool = False,
+    force: bool = False,
+) -> list[Job]:
+    """Where each input's result goes; nothing is written yet.
+
+    Args:
+        inputs, recursive: see `expand`.
+        out: a file if there is one input and the name ends as a picture; `-` for standard output; else a
+            folder, in which the places of the inputs below their folders are kept. None: beside each input.
+        suffix: added to the name when there is no `out` (`photo.jpg` becomes `photo_x4.jpg` with "_x4").
+        format: of the results ("png", "jpg", ...); None: that of the input if it can be written, else PNG.
+        force: existing results may be overwritten; without it such a job fails, and only that job.
+
+    Raises:
+        InputError: see `expand`.
+        UsageError: two inputs with one result, a result that is its own input, an unknown format.
+    """
+    pairs = _expand(inputs, recursive)
+    if format:
+        format_for(None, format)
+    jobs: dict[Path, Job] = {}
+    for source, root in pairs:
+        target = _target(source, root, out, suffix, format, single=len(pairs) == 1)
+        if target == STANDARD:
+            jobs[target] = Job(source, target)
+            continue
+        key = target.resolve()
+        if source != STANDARD and key == source.resolve():
+            raise UsageError(f"{source} would be overwritten by its own result", remedy="choose another -o")
+        if key in jobs:
+            raise UsageError(
+                f"{jobs[key].source} and {source} would both be written to {target}",
+                remedy="rename one, or run them one at a time",
+            )
+        error = None
+        if target.exists() and not force:
+            error = InputError(f"{target} exists already", remedy="overwrite it with --force")
+        jobs[key] = Job(source, target, error)
+    sources = {job.source.resolve(): job.source for job in jobs.values() if job.source != STANDARD}
+    for key, job in jobs.items():
+        if key in sources:
+            raise UsageError(f"the result of {job.source} would overwrite the input {sources[key]}")
+    return list(jobs.values())
+
+
+def _target(source: Path, root: Path, out: str | None, suffix: str, format: str | None, single: bool) -> Path:
+    ending = source.suffix if source.suffix.lower() in WRITABLE else ".png"
+    if format and WRITABLE.get(ending.lower()) != format_for(None, format):
+        ending = "." + format.lower().lstrip(".")
+    if out is None:
+        return STANDARD if source == STANDARD else source.with_name(f"{source.stem}{suffix}{ending}")
+    if out == "-":
+        if not single:
+            raise UsageError("standard output takes one picture", remedy="name a folder with -o")
+        return STANDARD
+    path = Path(out).expanduser()
+    if single and path.suffix.lower() in WRITABLE and not path.is_dir():
+        return path
+    if path.is_file():
+        raise UsageError(f"{path} is a file", expected="a folder, because there are several inputs")
+    if source == STANDARD:
+        return path / f"stdin{ending}"
+    return path / source.relative_to(root).with_name(source.stem + ending)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    work: Callable[[Job], dict[str, Any]],
+    *,
+    on_result: Callable[[Result], None] | None = None,
+) -> Summary:
+    """Do the jobs in order; what a user or a machine can cause fails that job alone.
+
+    Args:
+        jobs: from `plan`.
+        work: reads the source, writes the target, returns details for the report.
+        on_result: called after each job.
+
+    Raises:
+        KeyboardInterrupt, and whatever else is a bug in `work`.
+    """
+    results = []
+    for job in jobs:
+        started, error, details = time.perf_counter(), None, {}
+        try:
+            if job.error:
+                raise job.error
+            details = work(job)
+        except GantkError as failure:
+            error = str(failure)
+        except OSError as failure:
+            where = failure.filename or job.source
+            error = f"{where}: {failure.strerror or failure}"
+        except MemoryError:
+            error = f"{job.source}: not enough memory"
+        result = Result(job.source, job.target, time.perf_counter() - started, error, details)
+        results.append(result)
+        if on_result:
+            on_result(result)
+    return Summary(results)
