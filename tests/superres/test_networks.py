@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from gantk_superres.foreign import packaged_models
+from gantk_superres.catalog import PACKAGED
 from gantk_superres.networks import (
     GENERATORS,
     CompactSR,
@@ -140,7 +140,7 @@ def test_a_tile_with_its_overlap_equals_the_whole(config: dict[str, Any]) -> Non
 def test_a_tile_of_a_photo_equals_the_whole_with_real_weights(name: str) -> None:
     from skimage.data import astronaut
 
-    model = packaged_models()[name]
+    model = PACKAGED[name]
     if not model.installed:
         pytest.skip(f"{model.distribution} is not installed")
     config, state = model.load()

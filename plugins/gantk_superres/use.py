@@ -1,0 +1,125 @@
+"""`gantk run superres`: files in, larger files out; without any file, a sample that shows what to expect."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gantoolkit import filejobs, images, metrics
+from gantoolkit.errors import UsageError
+from gantoolkit.filejobs import STANDARD, Job, Result
+from gantoolkit.model import find
+from gantoolkit.resample import resize_array
+from gantoolkit.task import Console
+from gantk_superres.enlarge import Enlarger
+from gantk_superres.options import RunOptions
+
+SAMPLE_CREDIT = "Chelsea the cat, by Stéfan van der Walt (CC0), from scikit-image"
+
+
+def run(options: RunOptions, console: Console) -> int:
+    """Enlarge every input; returns 0, 3 (the only file failed) or 4 (some failed)."""
+    started = time.perf_counter()
+    model = find("superres", options.model)
+    enlarger = Enlarger(
+        model,
+        scale=options.outscale or options.scale,
+        detail=options.detail,
+        device=options.device,
+        precision=options.precision,
+        tile=options.tile,
+        backend=options.backend,
+    )
+    if not options.inputs:
+        return _sample(enlarger, options, console)
+    if options.out == "-" and options.format is None and options.inputs == ["-"]:
+        options = options.model_copy(update={"format": "png"})
+    jobs = filejobs.plan(
+        options.inputs,
+        options.out,
+        suffix=options.suffix if options.suffix is not None else f"_x{enlarger.scale:g}",
+        format=options.format,
+        recursive=options.recursive,
+        force=options.force,
+    )
+
+    def work(job: Job) -> dict[str, Any]:
+        return _one(job, enlarger, options, console)
+
+    def done(result: Result) -> None:
+        console.result(result.to_dict())
+        if result.error:
+            console.warn(f"error: {result.error}")
+        elif result.target != STANDARD:
+            width, height = result.details["size"]
+            console.say(f"{result.source} → {result.target}  {width}×{height}, {result.seconds:.1f} s")
+
+    summary = filejobs.run_jobs(jobs, work, on_result=done)
+    if len(jobs) > 1:
+        seconds = time.perf_counter() - started
+        console.say(f"{len(jobs) - len(summary.failed)} of {len(jobs)} pictures done in {seconds:.1f} s")
+    return summary.exit_code
+
+
+def _one(job: Job, enlarger: Enlarger, options: RunOptions, console: Console) -> dict[str, Any]:
+    """Read, enlarge, write; what the result's row says about it."""
+    name = "stdin" if job.source == STANDARD else job.source.name
+    picture = images.read(sys.stdin.buffer.read() if job.source == STANDARD else job.source)
+    height, width = picture.pixels.shape[:2]
+    with console.progress(1, "picture", name) as bar:
+        before = 0.0
+
+        def progress(tiles: int, total: int) -> None:
+            nonlocal before
+            bar.advance(tiles / total - before)
+            before = tiles / total
+
+        large = enlarger.picture(picture, progress)
+    if job.target == STANDARD:
+        images.write(large, sys.stdout.buffer, format=options.format or "png", quality=options.quality)
+    else:
+        images.write(large, job.target, quality=options.quality, force=options.force)
+    return {
+        "model": enlarger.name,
+        "input_size": [width, height],
+        "size": [large.pixels.shape[1], large.pixels.shape[0]],
+    }
+
+
+def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:
+    """A photo the model has never seen, made small and enlarged again, so that the result can be measured."""
+    from skimage import data
+
+    folder = Path(options.out or "gantk-superres-sample")
+    if folder.suffix:
+        raise UsageError(f"{folder} is not a folder's name", remedy="without inputs, -o names a folder")
+    truth = data.chelsea()[:, :448]
+    scale = 4
+    truth = np.ascontiguousarray(truth[: truth.shape[0] // scale * scale])
+    small = resize_array(truth, (truth.shape[0] // scale, truth.shape[1] // scale))
+    started = time.perf_counter()
+    large = enlarger(small)
+    seconds = time.perf_counter() - started
+    paths = {name: folder / f"{name}.png" for name in ("input", "result", "before-after")}
+    images.write(images.Picture(small), paths["input"], force=True)
+    images.write(images.Picture(large), paths["result"], force=True)
+    bicubic = resize_array(small, large.shape[:2])
+    captions = (f"bicubic ×{enlarger.scale:g}", f"{enlarger.name} ×{enlarger.scale:g}")
+    sheet = images.side_by_side(bicubic, large, captions)
+    images.write(images.Picture(sheet), paths["before-after"], force=True)
+    console.say(f"{SAMPLE_CREDIT}: {small.shape[1]}×{small.shape[0]} → {large.shape[1]}×{large.shape[0]} in {seconds:.1f} s")
+    row: dict[str, Any] = {"model": enlarger.name, "seconds": seconds, "files": {k: str(p) for k, p in paths.items()}}
+    if large.shape == truth.shape:
+        for name, picture in (("bicubic", bicubic), (enlarger.name, large)):
+            cards = [metrics.psnr([picture], [truth], crop=scale), metrics.perceptual([picture], [truth], crop=scale)]
+            row[name] = {card.name: card.value for card in cards}
+            console.say(f"  {name:<12}" + "   ".join(f"{card.name} {card.value:.3f} {card.unit}".rstrip() for card in cards))
+        console.say(f"  (against the original; higher {cards[0].name} and lower {cards[1].name} are better)")
+    console.say(f"before and after: {paths['before-after']}")
+    console.say("next: gantk run superres YOUR-PHOTO.jpg")
+    console.result(row)
+    return 0
