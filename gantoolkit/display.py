@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gantoolkit.readable import count, cut, duration, images, on_one_line, percent, short
+from gantoolkit.readable import Smooth, count, cut, duration, images, on_one_line, percent, short
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -63,7 +63,7 @@ class TrainingDisplay:
         self.total_nimg, self.stages, self.title = total_nimg, tuple(stages), title
         self._json, self._silent = json, quiet or json
         self._row: Mapping[str, Any] = {}
-        self._smooth: dict[str, _Smooth] = {}
+        self._smooth: dict[str, Smooth] = {}
         self._events: deque[tuple[str, str]] = deque(maxlen=EVENTS_SHOWN)
         self._lock = threading.RLock()  # a signal's handler may report while we draw
         self._stack = ExitStack()
@@ -114,7 +114,7 @@ class TrainingDisplay:
             values |= {f"{group}/{name}": value for name, value in (row.get(group) or {}).items()}
         for key, value in values.items():
             memory = RATE_SMOOTHING if key == "rate" else SMOOTHING
-            self._smooth.setdefault(key, _Smooth(memory)).add(value)
+            self._smooth.setdefault(key, Smooth(memory)).add(value)
 
     def _value(self, key: str) -> float | None:
         smooth = self._smooth.get(key)
@@ -133,14 +133,15 @@ class TrainingDisplay:
     def _line(self) -> str:
         """The state as one plain line."""
         nimg = self._row["nimg"]
-        losses = "  ".join(
-            f"{key.removeprefix('losses/')} {short(smooth.value)}"
-            for key, smooth in self._smooth.items()
-            if key.startswith("losses/")
-        )
-        head = f"{percent(nimg, self.total_nimg)}  {nimg}/{self.total_nimg} nimg"
-        rate = f"{short(self._value('rate'))} nimg/s, {duration(self._seconds_left())} left"
-        return "  ".join(part for part in (head, rate, self._stage(), losses) if part)
+        parts = [f"{percent(nimg, self.total_nimg)}  {nimg}/{self.total_nimg} nimg"]
+        parts += [
+            f"{short(self._value('rate'))} nimg/s, {duration(self._seconds_left())} left",
+            self._stage(),
+        ]
+        for key, smooth in self._smooth.items():
+            if key.startswith("losses/"):
+                parts.append(f"{key.removeprefix('losses/')} {short(smooth.value)}")
+        return "  ".join(part for part in parts if part)
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
@@ -244,25 +245,17 @@ class _Lines:
         from rich.table import Column
         from rich.text import Text
 
-        class Rate(bars.ProgressColumn):
+        class Pace(bars.ProgressColumn):
             def render(self, task: bars.Task) -> Text:
-                return Text(f"{short(task.finished_speed or task.speed)} {task.fields['unit']}/s")
-
-        class Left(bars.ProgressColumn):
-            def render(self, task: bars.Task) -> Text:
-                if task.finished:
-                    return Text(f"in {duration(task.elapsed)}")
-                return Text(f"{duration(task.time_remaining)} left")
-
-        def column() -> Column:
-            return Column(no_wrap=True)
+                left = f"{duration(task.time_remaining)} left"
+                end = f"in {duration(task.elapsed)}" if task.finished else left
+                return Text(f"{short(task.finished_speed or task.speed)} {task.fields['unit']}/s  {end}")
 
         self.progress: Progress = bars.Progress(
             bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=None),
             bars.TextColumn("{task.fields[count]}", markup=False),
-            Rate(column()),
-            Left(column()),
+            Pace(Column(no_wrap=True)),
             expand=True,
             console=_console(),
         )
@@ -303,11 +296,8 @@ class _PlainBar:
 
     def say(self) -> None:
         self.spoken = True
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = self._done / seconds
-        left = (
-            "" if self._total is None or not rate else f", {duration((self._total - self._done) / rate)} left"
-        )
+        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        left = f", {duration((self._total - self._done) / rate)} left" if self._total and rate else ""
         _say(f"{self._description}: {count(self._done, self._total)} {self._unit}, {short(rate)}/s{left}")
 
 
@@ -316,25 +306,6 @@ def _plain_bar(total: float | None, unit: str, description: str) -> Iterator[Bar
     yield bar
     if bar.spoken:
         bar.say()
-
-
-class _Smooth:
-    """An exponential moving average without the bias of its start (Adam, Kingma & Ba 2015, section 3)."""
-
-    def __init__(self, memory: float) -> None:
-        self._memory, self._sum, self._weight = memory, 0.0, 0.0
-        self._finite = True
-
-    def add(self, value: float | None) -> None:
-        self._finite = value is not None
-        if value is not None:
-            self._sum = self._memory * self._sum + (1 - self._memory) * value
-            self._weight = self._memory * self._weight + (1 - self._memory)
-
-    @property
-    def value(self) -> float | None:
-        """The average; None while the latest number was missing or not finite, so that trouble is seen."""
-        return self._sum / self._weight if self._finite and self._weight else None
 
 
 class _Every:

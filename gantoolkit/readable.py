@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 
+class Smooth:
+    """An exponential moving average without the bias of its start (Adam, Kingma & Ba 2015, section 3)."""
+
+    def __init__(self, memory: float) -> None:
+        self._memory, self._sum, self._weight = memory, 0.0, 0.0
+        self._finite = True
+
+    def add(self, value: float | None) -> None:
+        self._finite = value is not None
+        if value is not None:
+            self._sum = self._memory * self._sum + (1 - self._memory) * value
+            self._weight = self._memory * self._weight + (1 - self._memory)
+
+    @property
+    def value(self) -> float | None:
+        """The average; None while the latest number was missing or not finite, so that trouble is seen."""
+        return self._sum / self._weight if self._finite and self._weight else None
+
+
 def on_one_line(text: str) -> str:
     """`text` on one line, without anything that could steer a terminal: a file's name may hold escapes."""
     return "".join(char if char.isprintable() or char == "\u00a0" else "?" for char in text)

@@ -122,7 +122,7 @@ with progress(3, "files", "Upscaling") as files:
     assert status == 0 and results == "0\n1\n2\n"
     lines = lines_of(shown)
     assert any(
-        re.search(r"Upscaling \[red\]photo-2\.png +━+ +3/3 .* files/s in 0:0\d", line) for line in lines
+        re.search(r"Upscaling \[red\]photo-2\.png +━+ +3/3 .* files/s  in 0:0\d", line) for line in lines
     )
     assert any(re.search(r"in tiles .*2/2", line) for line in lines)
     assert max(map(len, lines)) <= 80
