@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gantoolkit import encoders
-from gantoolkit.errors import GantkError, InputError
+from gantoolkit.errors import GantkError, InputError, UsageError
 
 MAX_PIXELS = 500_000_000  # larger pictures are refused before they are decoded; GANTK_MAX_PIXELS overrides
 READABLE = encoders.WRITABLE | {".bmp": "BMP", ".gif": "GIF", ".pbm": "PPM", ".pgm": "PPM", ".ppm": "PPM"}
@@ -69,9 +69,9 @@ def read(source: Path | str | bytes | BinaryIO) -> Picture:
         with _quiet():
             return _read(io.BytesIO(source.read()), getattr(source, "name", None) or "standard input")
     path = Path(source)
-    if path.is_dir():
-        raise InputError(f"cannot read {path}", expected="a picture", actual="a folder")
     try:
+        if path.is_dir():
+            raise InputError(f"cannot read {path}", expected="a picture", actual="a folder")
         with path.open("rb") as stream, _quiet():
             return _read(stream, str(path))
     except OSError as error:
@@ -132,7 +132,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_header(name: str, width: int, height: int, frames: int) -> None:
-    limit = int(os.environ.get("GANTK_MAX_PIXELS") or MAX_PIXELS)
+    asked = os.environ.get("GANTK_MAX_PIXELS") or str(MAX_PIXELS)
+    if not asked.isdecimal():
+        raise UsageError("GANTK_MAX_PIXELS makes no sense", expected="a number of pixels", actual=asked)
+    limit = int(asked)
     if width * height > limit:
         raise InputError(
             f"{name} has too many pixels",
@@ -243,11 +246,8 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
     with tifffile.TiffFile(stream) as file:
         page, frames = file.pages.first, len(file.pages)
         _check_header(name, page.imagewidth, page.imagelength, frames)
-        bits = page.bitspersample
-        grey = page.photometric in (0, 1)
-        premultiplied = 1 in page.extrasamples
-        # OpenCV knows no grey with alpha.
-        array = page.asarray() if bits > 8 and grey and page.samplesperpixel == 2 else None
+        deep = page.bitspersample > 8
+        deep_samples = _deep_tiff(stream, page) if deep else None
         tag = page.tags.get(34675)
         icc = bytes(tag.value) if tag else None
     exif = Image.Exif()
@@ -263,20 +263,41 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
         if ifd := exif.get_ifd(key):
             kept.get_ifd(key).update(ifd)
             kept[key] = ifd
-    alpha: np.ndarray | None
-    # Pillow and OpenCV apply a TIFF's orientation themselves, and `kept` leaves the tag out.
-    if array is not None:
-        kept[encoders.EXIF_ORIENTATION] = exif.get(encoders.EXIF_ORIENTATION, 1)
-        pixels, alpha = np.ascontiguousarray(array[..., :1]), np.ascontiguousarray(array[..., 1])
-    elif bits > 8:
-        pixels, alpha = _opencv(stream, grey)
+    if deep_samples:
+        pixels, alpha, orientation = deep_samples
+        kept[encoders.EXIF_ORIENTATION] = orientation
     else:
+        # Pillow applies a TIFF's orientation itself, and `kept` leaves the tag out.
         stream.seek(0)
         pixels, alpha, icc = _decode(Image.open(stream, formats=("TIFF",)))
-    if bits > 8 and alpha is not None and premultiplied:
-        pixels = _unmultiply(pixels, alpha)
     block = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
     return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF"))
+
+
+def _deep_tiff(stream: BinaryIO, page: Any) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """(pixels, alpha, orientation still to apply) of a TIFF page of more than 8 bits a sample."""
+    if page.photometric not in (0, 1, 2):
+        raise ValueError(f"colours of the kind {page.photometric.name} with more than 8 bits")
+    channels = 3 if page.photometric == 2 else 1
+    planar = page.planarconfig == 2 and page.samplesperpixel > 1
+    if page.compression in (1, 8, 32946):  # none, deflate: the rest needs codecs that tifffile does not carry
+        array = page.asarray()
+        array = array.transpose(1, 2, 0) if planar else array.reshape(*array.shape[:2], -1)
+        alpha = array[..., channels] if page.extrasamples and page.extrasamples[0] in (1, 2) else None
+        pixels = array[..., :channels]
+        tag = page.tags.get(encoders.EXIF_ORIENTATION)
+        orientation = int(tag.value) if tag else 1
+    elif planar:
+        raise ValueError(f"planes compressed with {page.compression.name}")
+    else:  # OpenCV applies the orientation itself
+        (pixels, alpha), orientation = _opencv(stream, channels == 1), 1
+    if pixels.dtype not in (np.uint16, np.float32):
+        raise ValueError(f"{pixels.dtype} samples instead of 8 or 16 bits or 32-bit float")
+    if page.photometric == 0:  # white is zero
+        pixels = (65535 if pixels.dtype == np.uint16 else np.float32(1)) - pixels
+    if alpha is not None and 1 in page.extrasamples:
+        pixels = _unmultiply(pixels, alpha)
+    return np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha), orientation
 
 
 def _unmultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

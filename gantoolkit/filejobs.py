@@ -99,7 +99,7 @@ def _expand(inputs: Sequence[str], recursive: bool) -> list[tuple[Path, Path]]:
         path = Path(given).expanduser()
         # A file whose own name holds brackets is that file and not a pattern.
         named = [path]
-        if not path.exists():  # `Path.glob` takes no absolute pattern
+        if not _exists(path):  # `Path.glob` takes no absolute pattern
             named = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         if not named:
             raise InputError(f"{given} does not exist", remedy="check the name; quote patterns with * or ?")
@@ -120,6 +120,13 @@ def _expand(inputs: Sequence[str], recursive: bool) -> list[tuple[Path, Path]]:
 
 def _is_visible_file(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that may not be searched: opening it will say so
+        return False
 
 
 def plan(
@@ -163,7 +170,7 @@ def plan(
                 remedy="rename one, or run them one at a time",
             )
         error = None
-        if target.exists() and not force:
+        if _exists(target) and not force:
             error = InputError(f"{target} exists already", remedy="overwrite it with --force")
         jobs[key] = Job(source, target, error)
     sources = {job.source.resolve(): job.source for job in jobs.values() if job.source != STANDARD}

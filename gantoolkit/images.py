@@ -71,15 +71,21 @@ def write(
         InputError: the target cannot be written (read-only, disk full, ...).
     """
     if not isinstance(target, str | Path):
-        _encode(picture, target, format_for(None, format or "png"), quality)
+        kind = format_for(None, format or "png")
+        try:
+            _encode(picture, target, kind, quality)
+            target.flush()
+        except OSError as error:
+            name = getattr(target, "name", "the output")
+            raise InputError(f"cannot write {name}: {error.strerror or error}") from error
         return
     path = Path(target)
     kind = format_for(path, format)
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}", expected="a file name", actual="a folder")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already", remedy="overwrite it with --force")
     try:
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}", expected="a file name", actual="a folder")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists already", remedy="overwrite it with --force")
         path.parent.mkdir(parents=True, exist_ok=True)
         with _atomic(path) as stream:
             _encode(picture, stream, kind, quality)

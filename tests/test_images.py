@@ -215,6 +215,24 @@ def test_deep_files_by_other_programs() -> None:
     assert np.abs(read(stream.getvalue()).pixels.astype(int) - round(20000 * 65535 / 32768)).max() <= 1
 
 
+def test_deep_tiffs_of_every_layout() -> None:
+    planes = noise(8, 9, 3, np.uint16).transpose(2, 0, 1)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, planes, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read(stream.getvalue()).pixels, planes.transpose(1, 2, 0))
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, planes[0], photometric="miniswhite", compression="zlib")
+    assert np.array_equal(read(stream.getvalue()).pixels[..., 0], 65535 - planes[0])
+    for array, kind in (
+        (planes[0].astype(np.uint32), "minisblack"),
+        (noise(4, 4, 4, np.uint16), "separated"),
+    ):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, array, photometric=kind)
+        with pytest.raises(InputError, match="cannot decode"):
+            read(stream.getvalue())
+
+
 def test_phone_pictures_with_a_second_picture_inside_are_stills() -> None:
     first, second = (Image.fromarray(noise(16, 16, seed=seed)) for seed in (1, 2))
     back = read(encoded(first, "MPO", save_all=True, append_images=[second]))
@@ -239,6 +257,9 @@ def test_bombs_are_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> N
     for kind in ("PNG", "TIFF"):
         with pytest.raises(InputError, match="at most 50"):
             read(encoded(Image.fromarray(noise(8, 8)), kind))
+    monkeypatch.setenv("GANTK_MAX_PIXELS", "many")
+    with pytest.raises(UsageError, match="GANTK_MAX_PIXELS"):
+        read(encoded(Image.fromarray(noise(8, 8)), "PNG"))
 
 
 def test_every_bad_file_is_one_line_that_names_it(tmp_path: Path) -> None:
@@ -363,6 +384,13 @@ def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot write"):
         write(Picture(noise(4, 4)), tmp_path / "file" / "a.png")
+
+
+def test_names_and_streams_that_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        write(Picture(noise(4, 4)), tmp_path / ("n" * 300 + ".png"))
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(InputError, match="No space"):
+        write(Picture(noise(4, 4)), full)  # type: ignore[arg-type]
 
 
 def test_streams_that_cannot_seek() -> None:
