@@ -28,6 +28,7 @@ WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"
 }  # fmt: skip
 STRIP_BYTES = 1 << 20  # of raw PNG rows that one worker filters and compresses at a time
+SAMPLE_BYTES = 1 << 16
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 EXIF_ORIENTATION, EXIF_WIDTH, EXIF_HEIGHT = 0x0112, 0xA002, 0xA003
 # What a TIFF's first directory says about the picture; the rest of it describes the file's own layout.
@@ -136,9 +137,21 @@ def _png_strip(pixels: np.ndarray, alpha: np.ndarray | None, top: int, end: int)
     # floor((a + b) / 2) without leaving eight bits: the common bits plus half of those that differ.
     np.subtract(x, (left & above) + ((left ^ above) >> 1), out=filtered[:, 1:])
     # What the filter leaves of a photograph hardly repeats: run lengths and Huffman codes are all that pays.
-    deflate = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
+    # Drawings and text do repeat, unfiltered: a sample of the strip tells.
+    level, strategy = 1, zlib.Z_RLE
+    sample = slice(0, max(1, SAMPLE_BYTES // x.shape[1]))
+    photograph = _deflate(filtered[sample], level, strategy, zlib.Z_FINISH)
+    if len(zlib.compress(np.ascontiguousarray(x[sample]).data, 6)) < 0.8 * len(photograph):
+        filtered[:, 0], filtered[:, 1:] = 0, x
+        level, strategy = 6, zlib.Z_DEFAULT_STRATEGY
     finish = zlib.Z_FINISH if end == len(pixels) else zlib.Z_SYNC_FLUSH
-    return filtered, deflate.compress(filtered.data) + deflate.flush(finish)
+    return filtered, _deflate(filtered, level, strategy, finish)
+
+
+def _deflate(data: np.ndarray, level: int, strategy: int, finish: int) -> bytes:
+    """Raw deflate blocks that can follow others."""
+    deflate = zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy)
+    return deflate.compress(np.ascontiguousarray(data).data) + deflate.flush(finish)
 
 
 def encode_png(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, meta: Metadata) -> None:
