@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,9 +28,14 @@ MANIFEST = "manifest.json"
 def save(state: Mapping[str, Any], folder: Path) -> Path:
     """Write `state` to `folder`, which must not exist yet; nothing is left behind on failure.
 
+    Mappings have strings or integers as keys, not both, and no key starts with "$". Lists and tuples come back as
+    lists; tensors with the bits, type and memory order that they had.
+
     Raises:
-        InputError: the disk is full or read-only.
+        InputError: the disk is full or read-only, or the folder exists.
+        TypeError, ValueError: the state holds something else than such a tree.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     temporary = folder.with_name(folder.name + ".tmp")
@@ -42,13 +48,15 @@ def save(state: Mapping[str, Any], folder: Path) -> Path:
         (temporary / "state.json").write_text(json.dumps(tree))
         files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
         (temporary / MANIFEST).write_text(json.dumps({"format": 1, "sha256": files}, indent=1))
-        for path in temporary.iterdir():
+        for path in [*temporary.iterdir(), temporary]:
             _sync(path)
         temporary.rename(folder)
         _sync(folder.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot write the checkpoint {folder}: {why}") from error
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise InputError(f"cannot write the checkpoint {folder}: {error.strerror or error}") from error
     return folder
 
 
@@ -80,8 +88,9 @@ def verify(folder: Path) -> str | None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Complete-looking checkpoints in a folder, newest first."""
-    return sorted((p for p in folder.glob("nimg-*") if (p / MANIFEST).is_file()), reverse=True)
+    """Complete-looking checkpoints (`nimg-NUMBER`) in a folder, newest first."""
+    found = {p: re.fullmatch(r"nimg-(\d+)", p.name) for p in folder.glob("nimg-*") if (p / MANIFEST).is_file()}
+    return sorted((p for p, match in found.items() if match), key=lambda p: int(p.name[5:]), reverse=True)
 
 
 def newest(folder: Path) -> Path | None:
@@ -102,18 +111,27 @@ def _split(node: Any, path: str, tensors: dict[str, Any]) -> Any:
     import torch
 
     if isinstance(node, torch.Tensor):
-        # a clone, since safetensors refuses two names for one storage; the layout is kept, since another one may
-        # add up in another order and end in other bits
-        tensors[path] = node.detach().cpu().contiguous().clone()
-        channels_last = node.ndim == 4 and node.is_contiguous(memory_format=torch.channels_last)
-        return {"$tensor": path, "channels_last": channels_last and not node.is_contiguous()}
+        # a copy, since safetensors refuses two names for one storage; stored in the order in which it lies in
+        # memory, since another one may add up in another order and end in other bits
+        order = sorted(range(node.ndim), key=node.stride, reverse=True)
+        tensor = node.detach().permute(order)
+        plain = node.is_contiguous() or not tensor.is_contiguous()
+        tensors[path] = (node.detach() if plain else tensor).cpu().clone(memory_format=torch.contiguous_format)
+        return {"$tensor": path} if plain else {"$tensor": path, "order": order}
     if isinstance(node, Mapping):
-        items = {str(key): _split(value, f"{path}/{key}", tensors) for key, value in node.items()}
-        # JSON knows only strings as keys; optimizers number theirs
-        return {"$numbered": items} if any(isinstance(key, int) for key in node) else items
+        numbered = {type(key) for key in node} == {int}  # JSON knows only strings as keys; optimizers number theirs
+        if not numbered and any(not isinstance(key, str) or key.startswith("$") for key in node):
+            raise ValueError(f"a checkpoint cannot hold the keys {list(node)} at {path or '/'}")
+        items = {str(key): _split(value, f"{path}/{_escaped(str(key))}", tensors) for key, value in node.items()}
+        return {"$numbered": items} if numbered else items
     if isinstance(node, (list, tuple)):
         return [_split(value, f"{path}/{index}", tensors) for index, value in enumerate(node)]
     return node
+
+
+def _escaped(key: str) -> str:
+    """A key as a part of a path, so that no two paths are alike (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _join(node: Any, tensors: Mapping[str, Any]) -> Any:
@@ -122,7 +140,10 @@ def _join(node: Any, tensors: Mapping[str, Any]) -> Any:
     if isinstance(node, dict):
         if "$tensor" in node:
             tensor = tensors[node["$tensor"]]
-            return tensor.to(memory_format=torch.channels_last) if node["channels_last"] else tensor
+            if node.get("channels_last"):  # as earlier versions wrote it
+                return tensor.to(memory_format=torch.channels_last)
+            order = node.get("order")
+            return tensor if order is None else tensor.permute([order.index(dim) for dim in range(tensor.ndim)])
         if "$numbered" in node:
             return {int(key): _join(value, tensors) for key, value in node["$numbered"].items()}
         return {key: _join(value, tensors) for key, value in node.items()}

@@ -101,14 +101,15 @@ class Batches:
         import torch
         from torch.utils.data import DataLoader, default_collate
 
+        sample = _Positions(self.dataset, self.stream).__getitem__
         if self.workers == 0:
             while True:
-                yield default_collate([self._sample(p) for p in self._rows(position)])
+                yield default_collate([sample(p) for p in self._rows(position)])
                 position += self.batch
         else:
             # a generator of its own: a loader otherwise draws from torch's global one each time it is made
             yield from DataLoader(
-                _Positions(self),  # type: ignore[arg-type]
+                _Positions(self.dataset, self.stream),  # type: ignore[arg-type]
                 batch_sampler=_Rows(self, position),
                 num_workers=self.workers,
                 generator=torch.Generator(),
@@ -117,18 +118,15 @@ class Batches:
     def _rows(self, position: int) -> range:
         return range(position + self.offset, position + self.offset + self.local)
 
-    def _sample(self, position: int) -> Mapping[str, Any]:
-        return self.dataset.item(self.stream.index(position), self.stream.generator(position))
-
 
 class _Positions:
     """The stream as a torch data set: worker processes ask it by position."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, dataset: Dataset, stream: Stream) -> None:
+        self.dataset, self.stream = dataset, stream
 
     def __getitem__(self, position: int) -> Mapping[str, Any]:
-        return self.batches._sample(position)
+        return self.dataset.item(self.stream.index(position), self.stream.generator(position))
 
 
 class _Rows:

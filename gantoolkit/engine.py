@@ -470,7 +470,9 @@ class Engine:
         """Go back to a saved state. With another number of processes than saved, only their own dropout-like
         random numbers start anew; data, noise and weights go on."""
         self.nimg, self.steps = state["nimg"], state["steps"]
-        self.bad_in_a_row, self.rate_scale = dict(state["bad_in_a_row"]), state["rate_scale"]
+        bad, game = state["bad_in_a_row"], state["game"]
+        self.bad_in_a_row = dict(bad) if isinstance(bad, Mapping) else {}  # a number in files of the first days
+        self.rate_scale = state["rate_scale"]
         self.moves = dict(state["moves"])
         self.counters = {name: Counters(**counters) for name, counters in state["counters"].items()}
         for name, network in self.game.networks().items():
@@ -483,7 +485,7 @@ class Engine:
             average.load_state_dict(state["ema"][name])
         place = self.team.rank if self.team.rank < len(state["rng"]) else 0
         for name, part in self.game.state.items():
-            part.load_state_dict(copy.deepcopy(state["game"][place][name]))
+            part.load_state_dict(copy.deepcopy((game if isinstance(game, Mapping) else game[place])[name]))
         self.batches.load_state_dict(state["batches"])
         rng.load(state["rng"][place], self.generator, self.device, own=place == self.team.rank)
 

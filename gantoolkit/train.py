@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ from gantoolkit.engine import Diverged, Engine, Settings, Step
 from gantoolkit.errors import Interrupted, TrainingError, UsageError
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
+from gantoolkit.rng import seed_everything
 from gantoolkit.runlog import RunLog, write_atomically
 from gantoolkit.task import Stage, Task, TrainConfig
 
@@ -97,7 +99,7 @@ class Training:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         self._open_run()
-        torch.manual_seed(self.config.seed)
+        seed_everything(self.config.seed)
         self.dataset: Dataset = self.task.dataset(self.config, self.data)
         status = "failed"
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
@@ -130,6 +132,7 @@ class Training:
         resumed = checkpoint.newest(self._checkpoints) if self._checkpoints.is_dir() else None
         state = checkpoint.load(resumed) if resumed else None
         if state is not None:
+            self._warn_of_damage(resumed)
             self.played, self.finished = state["played"], state["finished"]
             self.best, self.roll_backs = state["best"], state["roll_backs"]
             self.log.truncate_after(state["total_nimg"], state["total_steps"])
@@ -146,18 +149,22 @@ class Training:
             self.finished[stage.name] = self._averaged_states()
             self.played.append([engine.nimg, engine.steps])
             self.engine = None
+            if len(self.played) == len(self.stages):
+                self._save()  # a finished run that is started again has nothing left to do
         return self._finish()
+
+    def _warn_of_damage(self, resumed: Path | None) -> None:
+        for path in checkpoint.listed(self._checkpoints):
+            if path == resumed:
+                return
+            self._event(f"checkpoint {path.name} is damaged ({checkpoint.verify(path)}), passing over it", "warning")
 
     def _start(self, stage: Stage) -> Engine:
         """Make the stage's game and engine; networks that the stage before had by the same name go on from there."""
-        torch.manual_seed(self.config.seed + len(self.played))
         config, team = self.config, self.team
+        seed_everything(config.seed + len(self.played))
         game = self.task.game(config, self.dataset, stage.name)
-        if self.played:
-            before = self.finished[self.stages[len(self.played) - 1].name]
-            for name, network in game.networks().items():
-                if name in before:
-                    network.load_state_dict(before[name])
+        before = self.finished[self.stages[len(self.played) - 1].name] if self.played else None
         seed = config.seed + 7919 * len(self.played)
         batches = Batches(
             self.dataset, config.batch, seed=seed, rank=team.rank, world=team.world, workers=config.workers
@@ -170,7 +177,9 @@ class Training:
             compile=config.compile,
             seed=seed,
         )
-        self.engine = engine = Engine(game, batches, settings, team)
+        self.engine = engine = Engine(game, batches, settings, team, weights=before)
+        if team.world > 1:  # dropout and the like must not be the same for every process's rows
+            seed_everything(config.seed + len(self.played) + 104729 * team.rank)
         self._shown = {n: copy.deepcopy(net).eval().requires_grad_(False) for n, net in game.networks().items()}
         for warning in engine.warnings():
             self._event(warning, "warning")
@@ -180,6 +189,7 @@ class Training:
         """Steps until the stage's images are shown, with log, samples, scores and checkpoints on the way."""
         config = self.config
         clock, logged_at = time.perf_counter(), engine.nimg
+        save_due = False
         if engine.nimg == 0:
             self._sample()
         while engine.nimg < stage.nimg:
@@ -199,11 +209,14 @@ class Training:
                 clock, logged_at = time.perf_counter(), engine.nimg
             if last or _crossed(before, engine.nimg, config.sample_nimg):
                 self._sample()
+            save_due = save_due or _crossed(before, engine.nimg, config.checkpoint_nimg)
             if last or _crossed(before, engine.nimg, config.score_nimg):
-                self._score(stage)
+                save_due = self._score(stage) or save_due
             stop = self._asked_to_stop()
-            if not last and (stop or _crossed(before, engine.nimg, config.checkpoint_nimg)):
+            # not amid failures: the state that a roll-back returns to has to be a good one
+            if not last and (stop or (save_due and not engine.bad_in_a_row)):
                 self._save()
+                save_due = False
             if stop and not last:
                 raise Interrupted(
                     f"stopped by {stop} after {self.total_nimg} images, all saved in {self.run}",
@@ -252,18 +265,23 @@ class Training:
             Image.fromarray(picture).save(path)
             self.log.sample(self.total_nimg, path.relative_to(self.run))
 
-    def _score(self, stage: Stage) -> None:
-        """Held-out figures; the best checkpoint by the first of them is kept."""
-        if not self.team.leader:
-            return
+    def _score(self, stage: Stage) -> bool:
+        """Held-out figures; whether the first of them is the best so far, so that its checkpoint is kept."""
+        best = self._score_as_leader(stage) if self.team.leader else False
+        return self.team.any(best)
+
+    def _score_as_leader(self, stage: Stage) -> bool:
         with self._looking() as networks:
             cards = self.task.score(self.config, self.dataset, networks, stage.name)
         for card in cards:
             self.on_row(self.log.metric(self.total_nimg, card.to_dict(), stage=stage.name))
-        if cards:
-            value = cards[0].value if cards[0].higher_is_better else -cards[0].value
-            if self.best.get("stage") != stage.name or value > self.best["value"]:
-                self.best = {"stage": stage.name, "value": value, "checkpoint": f"nimg-{self.total_nimg:09d}"}
+        if not cards:
+            return False
+        value = cards[0].value if cards[0].higher_is_better else -cards[0].value
+        if self.best.get("stage") == stage.name and value <= self.best["value"]:
+            return False
+        self.best = {"stage": stage.name, "value": value, "checkpoint": f"nimg-{self.total_nimg:09d}"}
+        return True
 
     @contextmanager
     def _looking(self) -> Any:
@@ -285,8 +303,7 @@ class Training:
         }
 
     def _save(self) -> None:
-        """A checkpoint of everything, written by the leader."""
-        assert self.engine is not None
+        """A checkpoint of everything, written by the leader; between two stages' engines, and at the end."""
         state = {
             "played": self.played,
             "total_nimg": self.total_nimg,
@@ -294,11 +311,12 @@ class Training:
             "finished": self.finished,
             "best": self.best,
             "roll_backs": self.roll_backs,
-            "engine": self.engine.state_dict(),
+            "engine": self.engine.state_dict() if self.engine else None,
         }
         if self.team.leader:
             folder = self._checkpoints / f"nimg-{self.total_nimg:09d}"
-            if not folder.exists():
+            if checkpoint.verify(folder):  # missing, or damaged
+                shutil.rmtree(folder, ignore_errors=True)
                 checkpoint.save(state, folder)
             checkpoint.prune(self._checkpoints, self.config.keep, {self.best.get("checkpoint", "")})
             self.plugins.hook.gantk_on_checkpoint(folder=folder, nimg=self.total_nimg)
@@ -315,7 +333,7 @@ class Training:
         scale = engine.rate_scale * LOWER
         state = checkpoint.load(good)
         engine.load_state_dict(state["engine"])
-        engine.rate_scale, engine.bad_in_a_row = scale, 0
+        engine.rate_scale, engine.bad_in_a_row = scale, {}
         self.log.truncate_after(state["total_nimg"], state["total_steps"])
         self._event(f"rolled back to {good.name}: {error.what}; the rate is now ×{scale:g}", "warning")
 
