@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gantoolkit.entries import ModelEntry
 from gantoolkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAIN = "model"
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -47,40 +49,35 @@ class Model:
     def save(self, folder: Path, *, half: bool = True, force: bool = False) -> Path:
         """Write the folder in one move; floating-point weights are stored in fp16 unless `half` is False.
 
+        A tensor that fp16 cannot hold (values beyond 65504) keeps its precision.
+
         Raises:
-            UsageError: the folder exists and `force` is not set.
+            UsageError: the folder exists and `force` is not set, or it is not a model's.
             InputError: it cannot be written.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save as to_bytes
 
         if folder.exists() and not force:
             raise UsageError(f"{folder} already exists", remedy="add --force to replace it")
+        if folder.exists() and not is_model(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(f"{folder} is not a model and will not be replaced", remedy="choose another name")
+        files = {
+            f"{variant}.safetensors": to_bytes({key: _stored(value, half) for key, value in state.items()})
+            for variant, state in self.weights.items()
+        }
+        config = {
+            "format": FORMAT,
+            "task": self.task,
+            "name": self.name,
+            "network": dict(self.config),
+            "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        }
+        files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
+        files["README.md"] = (self.card or f"# {self.name or self.task}\n").encode()
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            _write_folder(folder, files)
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
-        try:
-            files = {}
-            for variant, state in self.weights.items():
-                tensors = {
-                    key: (value.half() if half and value.is_floating_point() else value).contiguous().cpu().clone()
-                    for key, value in state.items()
-                }
-                path = temporary / f"{variant}.safetensors"
-                save_file(tensors, path)
-                files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-            config = {"format": FORMAT, "task": self.task, "name": self.name, "network": dict(self.config)}
-            (temporary / "config.json").write_text(json.dumps({**config, "sha256": files}, indent=2) + "\n")
-            (temporary / "README.md").write_text(self.card or f"# {self.name or self.task}\n")
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(temporary, folder)
-        except OSError as error:
-            raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return folder
 
     @staticmethod
@@ -91,31 +88,43 @@ class Model:
             InputError: a missing or damaged file, or a newer format.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load as load_bytes
+        from safetensors.torch import load as from_bytes
 
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = json.loads((folder / CONFIG).read_bytes())
             if config["format"] != FORMAT:
                 raise InputError(
-                    f"model {folder} has another format", expected=FORMAT, actual=config["format"], remedy="update gantoolkit"
+                    f"the model {folder} has another format",
+                    expected=FORMAT,
+                    actual=config["format"],
+                    remedy="update gantoolkit",
                 )
             weights: dict[str, dict[str, Tensor]] = {}
             for name, digest in config["sha256"].items():
-                data = (folder / name).read_bytes()
+                data = (folder / Path(name).name).read_bytes()
                 if hashlib.sha256(data).hexdigest() != digest:
-                    raise InputError(f"{folder / name} is damaged: it does not match its hash in config.json")
+                    raise InputError(f"{folder / name} is damaged: it does not match its hash in {CONFIG}")
                 weights[Path(name).stem] = {
-                    key: value.float() if value.is_floating_point() else value for key, value in load_bytes(data).items()
+                    key: value.float() if value.is_floating_point() else value
+                    for key, value in from_bytes(data).items()
                 }
-            card = (folder / "README.md").read_text() if (folder / "README.md").exists() else ""
-            return Model(config["task"], config["network"], weights, card, config.get("name") or folder.name)
+            if MAIN not in weights:
+                raise InputError(f"the model {folder} has no weights", expected=f"{MAIN}.safetensors")
+            card = folder / "README.md"
+            return Model(
+                config["task"],
+                dict(config["network"]),
+                weights,
+                card.read_text(encoding="utf-8", errors="replace") if card.exists() else "",
+                config.get("name") or folder.name,
+            )
         except FileNotFoundError as error:
             raise InputError(
                 f"{folder} is not a model folder: {Path(error.filename).name} is missing",
-                expected="config.json and model.safetensors",
+                expected=f"{CONFIG} and {MAIN}.safetensors",
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(f"model {folder} cannot be read: {type(error).__name__}: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise InputError(f"the model {folder} cannot be read: {type(error).__name__}: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         """What `gantk models show` prints: JSON values."""
@@ -123,36 +132,40 @@ class Model:
         return {"name": self.name, "task": self.task, "network": dict(self.config), "parameters": sizes}
 
 
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model that a plugin offers by name; nothing is read before `load`.
-
-    Attributes:
-        name: what `--model` takes.
-        task: the task it belongs to.
-        summary: one line for `gantk models list`.
-        load: makes the model.
-        licence: of the weights.
-        available: None when it can be used, else the one line that says what is missing.
-        default: the task's model when the user names none.
-    """
-
-    name: str
-    task: str
-    summary: str
-    load: Callable[[], Model]
-    licence: str = ""
-    available: Callable[[], str | None] = field(default=lambda: None)
-    default: bool = False
+def is_model(folder: Path) -> bool:
+    """Whether a folder looks like a model's (a run has a `config.json` too, but no hashes in it)."""
+    return _task_of(folder) is not None
 
 
 def user_models() -> Path:
     """Where `gantk models import` puts models: GANTK_HOME (default ~/.gantoolkit) / models."""
-    return Path(os.environ.get("GANTK_HOME", "~/.gantoolkit")).expanduser() / "models"
+    return Path(os.environ.get("GANTK_HOME") or "~/.gantoolkit").expanduser() / "models"
 
 
-def find(task: str, name: str | Path | None = None) -> Model:
-    """A model by its name, by its folder, or the task's default.
+def imported() -> Iterator[tuple[str, str]]:
+    """(name, task) of each imported model."""
+    for path in sorted(user_models().glob("*/" + CONFIG)):
+        task = _task_of(path.parent)
+        if task is not None:
+            yield path.parent.name, task
+
+
+def import_folder(name: str) -> Path:
+    """Where an imported model of that name goes.
+
+    Raises:
+        UsageError: the name is not one plain word, and would leave the folder of models.
+    """
+    if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
+        raise UsageError(f"{name!r} cannot name a model", expected="a name without slashes, such as my-model")
+    return user_models() / name
+
+
+def find(task: str | None, name: str | Path | None = None) -> Model:
+    """A model by its name, by its folder (a model's or a run's), or the task's default.
+
+    Args:
+        task: the task it must be for; None takes any, if the name says which.
 
     Raises:
         UsageError: no such model; near names are listed.
@@ -165,19 +178,73 @@ def find(task: str, name: str | Path | None = None) -> Model:
         entry = next((e for e in entries if e.default), None)
         if entry is None:
             raise UsageError(f"the task {task!r} comes with no model", remedy="name one with --model")
-        return entry.load()
+        return _loaded(entry)
     folder = Path(name).expanduser()
     for place in (folder, folder / "model", user_models() / str(name)):  # a model, a run, an imported model
-        if (place / "config.json").is_file() and "sha256" in (place / "config.json").read_text():
+        if is_model(place):
             model = Model.load(place)
-            if model.task != task:
+            if task not in (None, model.task):
                 raise UsageError(f"the model {place} is for another task", expected=task, actual=model.task)
             return model
-    for entry in entries:
-        if entry.name == str(name):
-            missing = entry.available()
-            if missing:
-                raise InputError(f"the model {name!r} is not installed: {missing}")
-            return entry.load()
-    imported = [p.name for p in user_models().glob("*") if (p / "config.json").is_file()]
-    raise UsageError(f"no {task} model is called {str(name)!r}", remedy=near(str(name), [e.name for e in entries] + imported))
+    named = [entry for entry in entries if entry.name == str(name)]
+    if len(named) > 1:
+        tasks = " and ".join(entry.task for entry in named)
+        raise UsageError(f"{tasks} both have a model {str(name)!r}", remedy="say which with --task")
+    if named:
+        return _loaded(named[0])
+    if (folder / "checkpoints").is_dir():
+        raise InputError(f"the run {folder} has no model yet", remedy="run its training to the end")
+    known = [e.name for e in entries] + [known for known, of in imported() if task in (None, of)]
+    what = f"{task} model" if task else "model"
+    raise UsageError(f"no {what} is called {str(name)!r}", remedy=near(str(name), known))
+
+
+def _loaded(entry: ModelEntry) -> Model:
+    missing = entry.available()
+    if missing:
+        raise InputError(f"the model {entry.name!r} is not installed: {missing}")
+    return entry.load()
+
+
+def _task_of(folder: Path) -> str | None:
+    """The task of the model in a folder; None where there is none."""
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        return str(config["task"]) if "sha256" in config else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    """The tensor as it goes to disk: a contiguous copy, so that no two names share one storage."""
+    value = value.detach().cpu().contiguous().clone()
+    if half and value.is_floating_point():
+        smaller = value.half()
+        if bool(smaller.isfinite().all()) or not bool(value.isfinite().all()):
+            return smaller
+    return value
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The files in one folder that appears under its name only when all of it is on the disk."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, data in files.items():
+            with (temporary / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
+        if folder.exists():  # moved aside first, so that a crash in between leaves the old one findable
+            aside = temporary.with_name(temporary.name + "-old")
+            folder.rename(aside)
+            temporary.rename(folder)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+__all__ = ["MAIN", "Model", "ModelEntry", "find", "import_folder", "imported", "is_model", "user_models"]

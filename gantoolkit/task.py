@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from gantoolkit.entries import TaskEntry
 from gantoolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -180,25 +181,15 @@ class Task(ABC):
         raise UsageError(f"the task {self.name!r} imports no models")
 
 
-@dataclass(frozen=True)
-class TaskEntry:
-    """A task on offer; its module is imported only when the task is used.
-
-    Attributes:
-        name: what users type.
-        summary: one line for `gantk --help`.
-        target: "module:Class", or the class itself.
-    """
-
-    name: str
-    summary: str
-    target: str | type[Task]
-
-    def load(self) -> Task:
-        """Import and make the task."""
-        import importlib
-
-        if not isinstance(self.target, str):
-            return self.target()
-        module, _, name = self.target.partition(":")
-        return getattr(importlib.import_module(module), name)()
+__all__ = [
+    "Console",
+    "DataReport",
+    "Device",
+    "Options",
+    "Precision",
+    "Stage",
+    "Task",
+    "TaskEntry",
+    "TrainConfig",
+    "option",
+]

@@ -28,23 +28,27 @@ class Lazy(click.Group):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *self._from_plugins()]
+        from gantoolkit.plugins import current
+
+        return [*COMMANDS, *current().commands()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         import importlib
 
+        from gantoolkit.plugins import current
+
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")
             return getattr(importlib.import_module(module), attribute)
-        return self._from_plugins().get(name)
+        return current().commands().get(name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, text) for name, (_, text) in COMMANDS.items()]
-        rows += [(name, command.get_short_help_str()) for name, command in self._from_plugins().items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
         from gantoolkit.plugins import current
 
+        rows = [(name, text) for name, (_, text) in COMMANDS.items()]
+        rows += [(name, command.get_short_help_str()) for name, command in current().commands().items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
         entries = current().tasks()
         if entries:
             with formatter.section("Tasks"):
@@ -52,18 +56,14 @@ class Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from gantoolkit.errors import UsageError
-        from gantoolkit.plugins import near
+        from gantoolkit.plugins import current, near
 
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            raise UsageError(f"no command is called {args[0]!r}", remedy=near(args[0], self.list_commands(ctx)))
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            if name in [entry.name for entry in current().tasks()]:
+                raise UsageError(f"{name!r} is a task", remedy=f"type gantk run {name}, gantk train {name} or gantk eval {name}")
+            raise UsageError(f"no command is called {name!r}", remedy=near(name, self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
-
-    @staticmethod
-    def _from_plugins() -> dict[str, click.Command]:
-        from gantoolkit.plugins import current
-
-        offered = [command for commands in current().hook.gantk_commands() for command in commands]
-        return {command.name: command for command in offered if command.name and command.name not in COMMANDS}
 
 
 @click.group(
@@ -72,8 +72,8 @@ class Lazy(click.Group):
     epilog="First try: gantk run superres",
 )
 @click.version_option(__version__, prog_name="gantk")
-@click.option("--plugins-dir", type=click.Path(path_type=Path), help="A folder whose .py files are plugins too.")
-@click.option("--no-plugins", is_flag=True, help="Leave out other people's plugins (they run code when loaded).")
+@click.option("--plugins-dir", type=click.Path(path_type=Path), help="a folder whose .py files are plugins too")
+@click.option("--no-plugins", is_flag=True, help="leave out other people's plugins (they run code when loaded)")
 def cli(plugins_dir: Path | None, no_plugins: bool) -> None:
     """Generative adversarial networks as plugins: train, run and measure them, offline."""
 
@@ -87,12 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def call(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; only bugs raise."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    arguments = list(arguments)
     try:
-        _discover(arguments)
-        return int(cli.main(arguments, prog_name="gantk", standalone_mode=False) or 0)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        code = _call(list(arguments))
+        sys.stdout.flush()
+        return code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -102,7 +100,7 @@ def call(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:  # the reader of our output is gone: `gantk … | head`
+    except BrokenPipeError:  # the reader of our output is gone, as in `gantk … | head`: nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     finally:
@@ -110,6 +108,16 @@ def call(arguments: Sequence[str]) -> int:
             from gantoolkit.distributed import leave
 
             leave()
+
+
+def _call(arguments: list[str]) -> int:
+    """click's own `main` answers a broken pipe with exit code 1, so its two steps are taken here."""
+    _discover(arguments)
+    try:
+        with cli.make_context("gantk", arguments) as ctx:
+            return int(cli.invoke(ctx) or 0)
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
 
 
 def _discover(arguments: list[str]) -> None:
