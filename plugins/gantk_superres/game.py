@@ -91,7 +91,7 @@ class _Terms:
 
     def __init__(self, config: SuperresConfig) -> None:
         self.config, self.loss = config, losses.adversarial(config.loss)
-        self.extractor = features.efficientnet_lite0(device=config.device)
+        self.extractor = features.efficientnet_lite0()
 
     def critic(self) -> list[Term]:
         every, gamma = self.config.penalty_every, self.config.gamma
@@ -103,7 +103,7 @@ class _Terms:
     def generator(self) -> list[Term]:
         return [
             Term("pixel", pixel, self.config.pixel_weight),
-            Term("perceptual", self._perceptual, self.config.perceptual_weight),
+            Term("perceptual", self._perceptual, self.config.perceptual_weight, fp32=True),  # bf16 is slower here
             Term("adversarial", self._answered, self.config.adversarial_weight, couples_batch=self.loss.couples_batch),
         ]
 
