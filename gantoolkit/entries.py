@@ -1,4 +1,4 @@
-"""What a plugin's hooks return: names on offer. Light, since every command reads them; nothing loads before it is used."""
+"""What a plugin's hooks return: names on offer. Light, since every command reads them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A trained model as a user keeps and shares it: one folder with weights, config and a card.
 
-    model.safetensors   the weights (fp16 on disk); further variants beside it as NAME.safetensors
-    config.json         format, task, what builds the networks, the hash of each weights file
-    README.md           the model card
+model.safetensors   the weights (fp16 on disk); further variants beside it as NAME.safetensors
+config.json         format, task, what builds the networks, the hash of each weights file
+README.md           the model card
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Model:
         if folder.exists() and not force:
             raise UsageError(f"{folder} already exists", remedy="add --force to replace it")
         if folder.exists() and not is_model(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-            raise UsageError(f"{folder} is not a model and will not be replaced", remedy="choose another name")
+            raise UsageError(
+                f"{folder} is not a model and will not be replaced", remedy="choose another name"
+            )
         files = {
             f"{variant}.safetensors": to_bytes({key: _stored(value, half) for key, value in state.items()})
             for variant, state in self.weights.items()

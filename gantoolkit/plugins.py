@@ -1,7 +1,7 @@
 """Discovery of plugins: each is loaded on its own, and a broken one is reported, never fatal.
 
-A plugin is a module with hook implementations (`gantoolkit.hookspecs`), offered by an installed distribution under
-the entry-point group `gantoolkit.plugins`, or a single `.py` file in a folder given by `--plugins-dir`.
+A plugin is a module with hook implementations (`gantoolkit.hookspecs`), offered by an installed distribution
+under the entry-point group `gantoolkit.plugins`, or a single `.py` file in a folder given by `--plugins-dir`.
 
 A newcomer is first tried in a plugin manager of its own. What fails there never touches the real one.
 """
@@ -101,7 +101,7 @@ class Plugins:
                 self._owner |= {(hook, key): record.source for key in items}
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a plugin may fail in any way, sys.exit included; it must not stop the others
+        except BaseException as error:  # in any way, sys.exit included; it must not stop the others
             record.status, record.error = "broken", _reason(error)
         self.records.append(record)
         return record
@@ -120,8 +120,9 @@ class Plugins:
             for key in items:
                 if (hook, key) in self._owner:
                     kind = hook.removeprefix("gantk_").removesuffix("s")
+                    owner = self._owner[hook, key]
                     raise PluginError(
-                        f"{record.source} offers the {kind} {key!r}, which {self._owner[hook, key]} already offers"
+                        f"{record.source} offers the {kind} {key!r}, which {owner} offers already"
                     )
 
     # ---- finding ----
@@ -147,9 +148,13 @@ class Plugins:
         for record in self.records:
             if name == record.name or name in record.tasks:
                 if record.status == "broken":
-                    raise PluginError(f"the plugin {record.name!r} of {record.source} is broken: {record.error}")
+                    raise PluginError(
+                        f"the plugin {record.name!r} ({record.source}) is broken: {record.error}"
+                    )
                 if record.status == "disabled":
-                    raise UsageError(f"the plugin {record.name!r} of {record.source} is disabled: {record.error}")
+                    raise UsageError(
+                        f"the plugin {record.name!r} ({record.source}) is disabled: {record.error}"
+                    )
         raise UsageError(f"no task is called {name!r}", remedy=near(name, self._offers["gantk_tasks"]))
 
     def models(self, task: str | None = None) -> list[ModelEntry]:
@@ -262,7 +267,7 @@ def _installed(records: list[Record]) -> list[Candidate]:
 
 
 def _entry_points(records: list[Record]) -> Iterator[metadata.EntryPoint]:
-    """The entry points of our group. A distribution whose list of them is damaged is reported, and hides no other."""
+    """The entry points of our group. A distribution whose list of them is damaged is reported and hides none."""
     try:
         yield from metadata.entry_points(group=GROUP)
     except Exception:  # the quick way reads every installed distribution and stops at the first damaged one
@@ -272,7 +277,8 @@ def _entry_points(records: list[Record]) -> Iterator[metadata.EntryPoint]:
             except Exception as error:
                 source = str(distribution.locate_file(""))
                 name = distribution.name or "?"
-                records.append(Record(name, source, "", "broken", f"its entry points cannot be read: {_reason(error)}"))
+                why = f"its entry points cannot be read: {_reason(error)}"
+                records.append(Record(name, source, "", "broken", why))
 
 
 def _files(folder: Path) -> Iterator[Candidate]:
@@ -308,7 +314,9 @@ def _tried(module: Any, name: str) -> dict[str, dict[str, Any]]:
     """
     version = getattr(module, "GANTK_API", hookspecs.API_VERSION)
     if version != hookspecs.API_VERSION:
-        raise PluginError("made for another plugin API", expected=f"version {hookspecs.API_VERSION}", actual=version)
+        raise PluginError(
+            "made for another plugin API", expected=f"version {hookspecs.API_VERSION}", actual=version
+        )
     trial = manager()
     trial.register(module, name=name)
     trial.check_pending()
@@ -323,7 +331,9 @@ def _collected(hook: str, answers: Iterable[Any]) -> dict[str, Any]:
     """The items of one hook by what makes each unique: its name, a model's with the task it is for."""
     items: dict[str, Any] = {}
     for answer in answers:
-        pairs = answer.items() if isinstance(answer, Mapping) else [(_key(hook, item), item) for item in answer]
+        pairs = (
+            answer.items() if isinstance(answer, Mapping) else [(_key(hook, item), item) for item in answer]
+        )
         for key, item in pairs:
             if key in items:
                 raise PluginError(f"{hook} offers {key!r} twice")

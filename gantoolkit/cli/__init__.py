@@ -1,4 +1,5 @@
-"""The command line: parse, call, map errors to exit codes. No logic lives here, and nothing heavy is imported early."""
+"""The command line: parse, call, map errors to exit codes. No logic lives here, and nothing heavy is
+imported before it is used."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ COMMANDS = {  # name -> module with a `command`, and the line in `gantk --help`
     "models": ("gantoolkit.cli.models:models", "List, show, import and export trained models."),
     "data": ("gantoolkit.cli.inspect:data", "Say what a folder of data looks like to a task."),
     "plugins": ("gantoolkit.cli.inspect:plugins", "List plugins: what is loaded, what is broken and why."),
-    "doctor": ("gantoolkit.cli.inspect:doctor", "Describe this installation, fit to paste into a bug report."),
+    "doctor": ("gantoolkit.cli.inspect:doctor", "Describe this installation, fit for a bug report."),
 }
 
 
@@ -61,7 +62,7 @@ class Lazy(click.Group):
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             if name in [entry.name for entry in current().tasks()]:
-                raise UsageError(f"{name!r} is a task", remedy=f"type gantk run {name}, gantk train {name} or gantk eval {name}")
+                raise UsageError(f"{name!r} is a task", remedy=f"type gantk run {name}, or train, or eval")
             raise UsageError(f"no command is called {name!r}", remedy=near(name, self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
@@ -72,8 +73,12 @@ class Lazy(click.Group):
     epilog="First try: gantk run superres",
 )
 @click.version_option(__version__, prog_name="gantk")
-@click.option("--plugins-dir", type=click.Path(path_type=Path), help="a folder whose .py files are plugins too")
-@click.option("--no-plugins", is_flag=True, help="leave out other people's plugins (they run code when loaded)")
+@click.option(
+    "--plugins-dir", type=click.Path(path_type=Path), help="a folder whose .py files are plugins too"
+)
+@click.option(
+    "--no-plugins", is_flag=True, help="leave out other people's plugins (they run code when loaded)"
+)
 def cli(plugins_dir: Path | None, no_plugins: bool) -> None:
     """Generative adversarial networks as plugins: train, run and measure them, offline."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from gantoolkit.entries import ModelEntry
 
 
 @click.group()
@@ -16,7 +19,7 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_plugins(as_json: bool) -> None:
     """Every plugin: its tasks, where it comes from, and what is wrong with it."""
     from gantoolkit.plugins import current
@@ -25,12 +28,13 @@ def list_plugins(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(record) for record in records], indent=2))
         return
+    width = max((len(record.name) for record in records), default=0) + 2
     for record in records:
-        click.echo(f"{record.status:<9}{record.name:<14}{record.source} {record.version}".rstrip())
+        click.echo(f"{record.status:<10}{record.name:<{width}}{record.source} {record.version}".rstrip())
         if record.tasks:
-            click.echo(f"{'':9}tasks: {', '.join(record.tasks)}")
+            click.echo(f"{'':10}tasks: {', '.join(record.tasks)}")
         if record.error:
-            click.echo(f"{'':9}{record.error}")
+            click.echo(f"{'':10}{record.error}")
     if not records:
         click.echo("no plugins found")
 
@@ -42,8 +46,8 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--task", "name", default="superres", show_default=True, help="The task that will train on it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--task", "name", default="superres", show_default=True, help="the task that will train on it")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def check(folder: Path, name: str, as_json: bool) -> int:
     """What a task sees in FOLDER, what is wrong, and what to do next. Exit code 3 when it cannot be used."""
     from gantoolkit.plugins import current
@@ -62,7 +66,7 @@ def check(folder: Path, name: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def doctor(as_json: bool) -> None:
     """Devices, precisions, plugins, models and what is missing."""
     facts = _facts()
@@ -83,8 +87,14 @@ def _facts() -> dict[str, Any]:
     import sys
 
     from gantoolkit import devices
-    from gantoolkit.model import user_models
+    from gantoolkit.model import imported, user_models
     from gantoolkit.plugins import current
+
+    def state(entry: ModelEntry) -> str:
+        try:
+            return entry.available() or "ready"
+        except Exception as error:  # a doctor must not fall ill itself
+            return f"broken: {type(error).__name__}: {error}"
 
     def version(name: str) -> str:
         try:
@@ -101,6 +111,6 @@ def _facts() -> dict[str, Any]:
         "packages": {name: version(name) for name in required},
         "optional packages": {name: version(name) for name in optional},
         "plugins": {r.name: f"{r.status} ({r.source}) {r.error}".rstrip() for r in found.records},
-        "models": {f"{e.task}/{e.name}": e.available() or "ready" for e in found.models()},
-        "imported models": str(user_models()),
+        "models": {f"{e.task}/{e.name}": state(e) for e in found.models()},
+        "imported models": {str(user_models()): ", ".join(name for name, _ in imported()) or "none"},
     }

@@ -16,13 +16,16 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--task", help="Only this task's models.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--task", help="only this task's models")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_models(task: str | None, as_json: bool) -> None:
     """Models by name; those marked * are taken when you name none."""
-    from gantoolkit.model import user_models
+    from gantoolkit.model import imported, user_models
     from gantoolkit.plugins import current
 
+    plugins = current()
+    if task is not None:
+        plugins.task(task)  # an unknown one is a mistake, not a task without models
     rows = [
         {
             "name": entry.name,
@@ -32,74 +35,88 @@ def list_models(task: str | None, as_json: bool) -> None:
             "default": entry.default,
             "missing": entry.available(),
         }
-        for entry in current().models(task)
+        for entry in plugins.models(task)
     ]
-    for path in sorted(user_models().glob("*/config.json")):
-        config = json.loads(path.read_text())
-        if task in (None, config.get("task")):
-            rows.append(
-                {
-                    "name": path.parent.name,
-                    "task": config.get("task"),
-                    "summary": f"imported, {path.parent}",
-                    "licence": "",
-                    "default": False,
-                    "missing": None,
-                }
-            )
+    rows += [
+        {
+            "name": name,
+            "task": of,
+            "summary": f"imported, {user_models() / name}",
+            "licence": "",
+            "default": False,
+            "missing": None,
+        }
+        for name, of in imported()
+        if task in (None, of)
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    width = max((len(str(row["name"])) for row in rows), default=0) + 2
     for row in rows:
-        click.echo(f"{'*' if row['default'] else ' '} {row['name']:<26}{row['task']:<12}{row['summary']}")
+        click.echo(
+            f"{'*' if row['default'] else ' '} {row['name']:<{width}}{row['task']:<12}{row['summary']}"
+        )
         if row["missing"]:
-            click.echo(f"  {'':<38}not installed: {row['missing']}")
+            click.echo(f"  {'':<{width + 12}}not installed: {row['missing']}")
+    if not rows:
+        click.echo("no models; train one, or bring one in with gantk models import FILE")
 
 
 @models.command("show")
 @click.argument("name")
-@click.option("--task", default="superres", show_default=True, help="The task it belongs to.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(name: str, task: str, as_json: bool) -> None:
+@click.option("--task", help="the task it is for, where two have a model of that name")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def show(name: str, task: str | None, as_json: bool) -> None:
     """A model's networks, size and card. NAME is a name, a model folder or a run."""
     from gantoolkit.model import find
 
     model = find(task, name)
     if as_json:
-        click.echo(json.dumps(model.describe(), indent=2))
+        click.echo(json.dumps({**model.describe(), "card": model.card}, indent=2))
         return
-    for key, value in model.describe().items():
-        click.echo(f"{key:<12}{value}")
+    described = model.describe()
+    for key in ("name", "task"):
+        click.echo(f"{key:<12}{described[key]}")
+    click.echo(f"{'network':<12}{', '.join(f'{key} {value}' for key, value in described['network'].items())}")
+    for variant, size in described["parameters"].items():
+        click.echo(f"{'weights':<12}{variant}: {size:,} numbers")
     if model.card:
-        click.echo(f"\n{model.card}")
+        click.echo(f"\n{model.card.rstrip()}")
 
 
 @models.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="What to call it.  [default: the file's name]")
-@click.option("--task", default="superres", show_default=True, help="The task it is for.")
-@click.option("--force", is_flag=True, help="Replace a model of that name.")
+@click.option("--name", help="what to call it  [default: the file's name]")
+@click.option("--task", default="superres", show_default=True, help="the task it is for")
+@click.option("--force", is_flag=True, help="replace a model of that name")
 def import_model(file: Path, name: str | None, task: str, force: bool) -> None:
     """Bring in another toolkit's weights (.pth, .safetensors). Nothing in the file is executed."""
-    from gantoolkit.model import user_models
+    from gantoolkit.model import import_folder
     from gantoolkit.plugins import current
 
+    folder = import_folder(name or file.stem)
+    if folder.exists() and not force:
+        raise UsageError(
+            f"there is a model called {folder.name!r}", remedy="add --force to replace it, or --name"
+        )
     model = current().task(task).import_model(file)
-    folder = model.save(user_models() / (name or file.stem), half=False, force=force)
-    click.echo(f"imported to {folder}\nnext: gantk run {task} photo.jpg --model {folder.name}")
+    model.save(folder, half=False, force=force)
+    click.echo(f"imported to {folder}\nnext: gantk run {task} --model {folder.name}")
 
 
 @models.command("export")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--task", default="superres", show_default=True, help="The task it belongs to.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(name: str, target: Path, task: str, force: bool) -> None:
-    """Write a model in another format: .onnx (dynamic size, parity checked)."""
+@click.option("--task", help="the task it is for, where two have a model of that name")
+@click.option("--force", is_flag=True, help="replace an existing file")
+def export(name: str, target: Path, task: str | None, force: bool) -> None:
+    """Write a model in another format, checked to compute the same; the suffix of TARGET says which."""
     from gantoolkit.cli.console import Terminal
     from gantoolkit.model import find
     from gantoolkit.plugins import current
 
     if target.exists() and not force:
         raise UsageError(f"{target} already exists", remedy="add --force to replace it")
-    current().task(task).export(find(task, name), target, Terminal())
+    model = find(task, name)
+    current().task(model.task).export(model, target, Terminal())
