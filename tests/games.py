@@ -149,7 +149,7 @@ class Toy(Task):
         return game
 
     def model(self, config: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model:
-        return Model(self.name, config.model_dump(mode="json"), weights["second"]["generator"])
+        return Model(self.name, {}, {"model": weights["second"]["generator"]})
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Recorder(torch.optim.SGD):
         self.seen: list[list[Tensor]] = []
 
     def step(self, closure: Any = None) -> None:
-        self.seen.append([p.grad.clone() for group in self.param_groups for p in group["params"]])
+        self.seen.append([p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None])
         super().step(closure)
 
 
@@ -212,7 +212,7 @@ def play_together(folder: Path) -> None:
     report = {
         "rows": team.gather([batch["index"].tolist() for batch in rows]),
         "weights": {name: dict(net.state_dict()) for name, net in game.networks().items()},
-        "ema": {name: average.state for name, average in engine.ema.items()},
+        "ema": {name: state for average in engine.ema.values() for name, state in average.state.items()},
         "gradients": {name: optimizer.seen for name, optimizer in engine.optimizers.items()},  # type: ignore[attr-defined]
         "losses": [step.losses for step in steps],
         "nimg": engine.nimg,

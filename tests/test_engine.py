@@ -1,0 +1,709 @@
+"""The engine's promises, one by one (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from gantoolkit import checkpoint
+from gantoolkit.data import Batches
+from gantoolkit.engine import Diverged, Engine, Settings
+from gantoolkit.ema import RAMP, Average
+from gantoolkit.errors import UsageError
+from gantoolkit.game import Context, Game, Phase, Player, Term
+from tests.games import (
+    Points,
+    Pool,
+    Recorder,
+    critic_loss,
+    differences,
+    fake,
+    generator_loss,
+    mlp,
+    penalty,
+    relative,
+    rich_game,
+    simple_game,
+)
+from tests.tolerances import TOL
+
+
+def engine_of(game: Game, batch: int = 8, **options: Any) -> Engine:
+    return Engine(game, Batches(Points(), batch), Settings(**options))
+
+
+def weights(game: Game) -> dict[str, Any]:
+    return copy.deepcopy({name: dict(net.state_dict()) for name, net in game.networks().items()})
+
+
+def pull(ctx: Context) -> torch.Tensor:
+    """A loss that any network has a gradient of."""
+    return next(iter(ctx.player.networks.values()))(ctx["x"]).square().mean()
+
+
+# ---- 1: only the active player moves ----
+
+
+def test_only_the_active_player_has_gradients_and_moves():
+    game = simple_game(r1_every=2)
+    looks = []
+
+    def spy(phase: Phase, own: str, other: str) -> Phase:
+        def fn(ctx: Context, term: Term) -> torch.Tensor:
+            flags = {n: {p.requires_grad for p in net.parameters()} for n, net in game.networks().items()}
+            clean = all(p.grad is None for net in game.networks().values() for p in net.parameters())
+            looks.append((flags[own], flags[other], clean))
+            return term.fn(ctx)
+
+        terms = [Term(t.name, lambda c, t=t: fn(c, t), t.weight, t.every, t.fp32) for t in phase.terms]
+        return Phase(phase.name, phase.player, terms)
+
+    game.phases = [spy(game.phases[0], "critic", "generator"), spy(game.phases[1], "generator", "critic")]
+    engine = engine_of(game)
+    looks.clear()
+    moved, move = [], engine._move
+
+    def watched(phase: Phase, terms: list[Term]) -> Any:
+        before, report = weights(game), move(phase, terms)
+        moved.append((phase.player, {d.split("/")[1] for d in differences(before, weights(game))}))
+        return report
+
+    engine._move = watched  # type: ignore[method-assign]
+    for _ in range(4):
+        engine.step()
+    lazy, plain = ["critic", "critic", "generator"], ["critic", "generator"]
+    assert moved == [(player, {player}) for player in [*lazy, *plain] * 2]
+    assert len(looks) == 10
+    assert all(look == ({True}, {False}, True) for look in looks)
+    assert all(p.grad is None and not p.requires_grad for n in game.networks().values() for p in n.parameters())
+
+
+def test_a_frozen_parameter_stays_frozen():
+    game = simple_game()
+    frozen = game.networks()["critic"][0].weight.requires_grad_(False)
+    before = frozen.clone()
+    engine = engine_of(game)
+    engine.step()
+    assert torch.equal(frozen, before)
+    assert all(frozen is not p for p in engine.trainable["critic"])
+
+
+def test_nothing_to_train_is_said():
+    game = simple_game()
+    engine_of(game)  # leaves the networks frozen outside of its moves
+    with pytest.raises(UsageError, match="'critic' has nothing to train"):
+        engine_of(game)
+
+
+# ---- 2: as often as they say ----
+
+phases_strategy = st.lists(
+    st.tuples(
+        st.integers(1, 4), st.integers(1, 3), st.sampled_from(["same", "fresh"]), st.lists(st.integers(1, 5), max_size=2)
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=phases_strategy, steps=st.integers(1, 9))
+def test_phases_and_terms_fire_as_often_as_they_say(rows, steps):
+    calls: Counter[str] = Counter()
+
+    def counting(name: str):
+        def fn(ctx: Context) -> torch.Tensor:
+            calls[name] += 1
+            return pull(ctx)
+
+        return fn
+
+    game = Game(
+        [Player(f"p{i}", {f"n{i}": nn.Linear(2, 1)}) for i in range(len(rows))],
+        [
+            Phase(
+                f"f{i}",
+                f"p{i}",
+                [Term(f"{j}", counting(f"{i}/{j}"), every=k) for j, k in enumerate([1, *lazy])],
+                every=every,
+                repeats=repeats,
+                batch=batch,
+            )
+            for i, (every, repeats, batch, lazy) in enumerate(rows)
+        ],
+    )
+    engine = engine_of(game, batch=4)
+    calls.clear()
+    for _ in range(steps):
+        engine.step()
+    drawn = 0
+    for step in range(steps):
+        have = False
+        for every, repeats, batch, _ in rows:
+            if step % every == 0:
+                drawn += repeats if batch == "fresh" else int(not have)
+                have = True
+    assert engine.nimg == 4 * drawn
+    for i, (every, repeats, _, lazy) in enumerate(rows):
+        plays = math.ceil(steps / every) * repeats
+        assert engine.counters[f"f{i}"].plays == plays
+        assert [calls[f"{i}/{j}"] for j in range(1 + len(lazy))] == [math.ceil(plays / k) for k in [1, *lazy]]
+
+
+# ---- 3: lazy terms ----
+
+
+@pytest.mark.parametrize("k", [4, 16])
+def test_optimizer_is_corrected_for_lazy_terms(k):
+    game = Game(
+        [Player("a", {"a": nn.Linear(2, 1)}, lr=0.01, betas=(0.5, 0.99))],
+        [Phase("a", "a", [Term("x", pull), Term("lazy", pull, every=k)])],
+    )
+    engine = engine_of(game)
+    engine.step()
+    (group,) = engine.optimizers["a"].param_groups
+    c = k / (k + 1)
+    assert (group["lr"], *group["betas"]) == pytest.approx((0.01 * c, 0.5**c, 0.99**c))
+
+
+def test_lazy_gradient_is_weighted_by_its_interval():
+    net = nn.Linear(2, 1)
+    start = copy.deepcopy(net)
+    player = Player("a", {"a": net}, lr=0.1, optimizer=Recorder)
+    game = Game([player], [Phase("a", "a", [Term("x", pull), Term("lazy", pull, weight=0.5, every=3)])])
+    engine = engine_of(game)
+    engine.step()
+    plain, lazy = engine.optimizers["a"].seen
+    x = Batches(Points(), 8).next()["x"]
+    start(x).square().mean().backward()
+    assert relative(plain[0], start.weight.grad) < 1e-6
+    moved = copy.deepcopy(start)
+    with torch.no_grad():
+        for p, g in zip(moved.parameters(), plain, strict=True):
+            p -= 0.1 * 0.75 * g  # c = 3/4
+    moved.zero_grad()
+    (1.5 * moved(x).square().mean()).backward()
+    assert relative(lazy[0], moved.weight.grad) < 1e-5
+
+
+# ---- 4: micro-batches ----
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_micro_batches_give_the_full_batchs_gradient(accumulate):
+    runs = []
+    for parts in (1, accumulate):
+        game = simple_game(r1_every=2, optimizer=Recorder)
+        engine = engine_of(game, accumulate=parts)
+        steps = [engine.step() for _ in range(4)]
+        runs.append((engine, steps))
+    (full, full_steps), (cut, cut_steps) = runs
+    assert full.nimg == cut.nimg
+    for name, optimizer in full.optimizers.items():
+        seen = cut.optimizers[name].seen
+        assert len(optimizer.seen) == len(seen) == (6 if name == "critic" else 4)
+        for a, b in zip(optimizer.seen, seen, strict=True):
+            for x, y in zip(a, b, strict=True):
+                assert relative(y, x) < TOL["accumulated gradient, relative"]
+    for a, b in zip(full_steps, cut_steps, strict=True):
+        assert a.losses == pytest.approx(b.losses, rel=1e-5)
+    assert torch.equal(full.generator.get_state(), cut.generator.get_state())
+
+
+def test_a_batch_that_does_not_divide():
+    with pytest.raises(UsageError, match="a multiple of accumulate=3"):
+        engine_of(simple_game(), accumulate=3)
+
+
+def test_warnings_name_what_cannot_hold():
+    game = rich_game()
+    game.phases[1].terms[0].__dict__["couples_batch"] = True
+    assert engine_of(copy.deepcopy(game)).warnings() == []
+    text = engine_of(game, accumulate=2).warnings()
+    assert [line.split(":")[0] for line in text] == [
+        "term generator/adversarial couples the samples of a batch",
+        "network critic drops out at random",
+        "network generator normalises over the batch",
+    ]
+    assert "2 micro-batches on 1 processes" in text[0]
+
+
+# ---- 6: a saved and restored engine goes on bit by bit (killed runs are in test_train) ----
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_restored_engine_goes_on_bit_by_bit(tmp_path, precision, accumulate):
+    def fresh(seed: int) -> Engine:
+        return engine_of(rich_game(seed), precision=precision, accumulate=accumulate)
+
+    np.random.seed(1)
+    torch.manual_seed(1)
+    engine = fresh(0)
+    for _ in range(3):
+        engine.step()
+    saved = checkpoint.save(engine.state_dict(), tmp_path / "c")
+    reports = [engine.step() for _ in range(4)]
+    expected = copy.deepcopy(engine.state_dict())
+    assert len(expected["game"][0]["pool"]["kept"])
+
+    np.random.seed(77)
+    torch.manual_seed(77)
+    other = fresh(5)
+    other.step()
+    other.load_state_dict(checkpoint.load(saved))
+    again = [other.step() for _ in range(4)]
+    assert again == reports
+    assert differences(other.state_dict(), expected) == []
+
+
+def test_image_networks_in_channels_last_resume_bit_by_bit(tmp_path):
+    def fresh(seed: int) -> Engine:
+        torch.manual_seed(seed)
+        critic = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 1))
+        generator = nn.Sequential(nn.Linear(4, 192), nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 3, 3, 1, 1))
+        game = Game(
+            [Player("critic", {"critic": critic}), Player("generator", {"generator": generator}, ema_nimg=50)],
+            [
+                Phase("critic", "critic", [Term("adversarial", critic_loss)]),
+                Phase("generator", "generator", [Term("adversarial", generator_loss)]),
+            ],
+        )
+        return Engine(game, Batches(Points(16, (3, 8, 8)), 4))
+
+    engine = fresh(0)
+    engine.step()
+    saved = checkpoint.save(engine.state_dict(), tmp_path / "c")
+    engine.step(), engine.step()
+    other = fresh(1)
+    other.load_state_dict(checkpoint.load(saved))
+    other.step(), other.step()
+    assert differences(other.state_dict(), engine.state_dict()) == []
+    weight = other.game.networks()["critic"][0].weight
+    moment = other.optimizers["critic"].state[weight]["exp_avg"]
+    assert moment.stride() == weight.stride() != weight.contiguous().stride()
+
+
+# ---- 7: mixed precision ----
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_fp32_terms_leave_mixed_precision(precision, dtype):
+    seen = {}
+
+    def look(name: str):
+        def fn(ctx: Context) -> torch.Tensor:
+            out = ctx.networks["a"](ctx["x"])
+            seen[name] = out.dtype
+            return out.float().square().mean()
+
+        return fn
+
+    game = Game(
+        [Player("a", {"a": mlp(2, 8, 1)}, lr=0.01)],
+        [Phase("a", "a", [Term("exact", look("exact"), fp32=True), Term("fast", look("fast")),
+                          Term("lazy", look("lazy"), every=2, fp32=True)])],
+    )
+    engine = engine_of(game, precision=precision)
+    losses = [engine.step().losses["a/fast"] for _ in range(60)]
+    assert seen == {"exact": torch.float32, "fast": dtype, "lazy": torch.float32}
+    assert losses[-1] < 0.5 * losses[0]
+    assert {p.dtype for p in game.networks()["a"].parameters()} == {torch.float32}
+    assert engine.scalers["a"].is_enabled() is (precision == "fp16")
+
+
+def test_fp16_overflow_lowers_the_scale_and_is_counted():
+    game = Game(
+        [Player("a", {"a": nn.Linear(2, 1)}, lr=1e-3)],
+        [Phase("a", "a", [Term("big", lambda ctx: 300 * ctx.networks["a"](ctx["x"]).mean())])],
+    )
+    engine = engine_of(game, precision="fp16", patience=2)
+    before = weights(game)
+    step = engine.step()
+    assert "fp16 overflow" in step.skipped[0]
+    assert engine.scalers["a"].get_scale() == 2**15
+    assert differences(before, weights(game)) == []
+    for _ in range(12):  # many in a row, and yet no divergence
+        engine.step()
+    assert engine.counters["a"].skipped >= 3
+    assert engine.moves["a"] == 13 - engine.counters["a"].skipped > 0
+    assert differences(before, weights(game))
+
+
+# ---- 8: what is not finite ----
+
+
+def broken_game(bad: set[int], *, gradient: bool = False, lazy: bool = False) -> tuple[Game, Counter[str]]:
+    """A game whose term `flaw` is not finite at chosen plays (counted from the dry run's, -1)."""
+    plays: Counter[str] = Counter({"flaw": -1})
+
+    def flaw(ctx: Context) -> torch.Tensor:
+        play = plays["flaw"]
+        plays["flaw"] += 1
+        out = ctx.networks["a"](ctx["x"])
+        if play not in bad:
+            return out.square().mean()
+        if gradient:  # √0 is finite, its slope is not
+            return torch.sqrt(out.square().sum() * 0)
+        return out.mean() * float("nan")
+
+    terms = [Term("flaw", flaw, every=2), Term("fine", pull)] if lazy else [Term("fine", pull), Term("flaw", flaw)]
+    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    return Game(
+        [Player("a", {"a": net}, ema_nimg=100), Player("b", {"b": nn.Linear(2, 1)})],
+        [Phase("a", "a", terms), Phase("b", "b", [Term("fine", pull)])],
+    ), plays
+
+
+@pytest.mark.parametrize("gradient, where", [(False, "term a/flaw"), (True, "the gradient of a in a")])
+def test_a_move_that_is_not_finite_is_skipped_counted_and_named(gradient, where):
+    game, _ = broken_game({1, 3}, gradient=gradient)
+    engine = engine_of(game)
+    skipped, states = [], []
+    for _ in range(5):
+        before = copy.deepcopy((engine.optimizers["a"].state_dict()["state"], weights(game)["a"]))
+        other = weights(game)["b"]
+        step = engine.step()
+        after = engine.optimizers["a"].state_dict()["state"], weights(game)["a"]
+        skipped.append(step.skipped)
+        states.append(differences(before, after) == [])
+        assert differences(other, weights(game)["b"])  # the other player goes on
+    assert skipped == [[], [where], [], [where], []]
+    assert states == [False, True, False, True, False]
+    assert engine.counters["a"].skipped == 2
+    assert engine.moves == {"a": 3, "b": 5}
+    assert all(t.isfinite().all() for t in weights(game)["a"].values())
+
+
+def test_batch_statistics_do_not_remember_a_broken_batch():
+    game, _ = broken_game(set())
+    engine = engine_of(game)
+    engine.step()
+    norm = game.networks()["a"][1]
+    before = norm.running_mean.clone()
+    take = engine.batches.next
+    engine.batches.next = lambda: {"x": take()["x"] * float("nan")}
+    assert engine.step().skipped == ["term a/fine", "term b/fine"]
+    assert torch.equal(norm.running_mean, before)
+    assert torch.equal(engine.ema["a"].state["a"]["1.running_mean"], before)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_several_in_a_row_diverge_though_others_go_on(gradient):
+    game, _ = broken_game(set(range(3, 99)), gradient=gradient)
+    engine = engine_of(game, patience=4)
+    with pytest.raises(Diverged, match="4 moves in a row were not finite") as caught:
+        for _ in range(20):
+            engine.step()
+    assert engine.counters["a"].plays == 3 + 3
+    assert caught.value.where == ("the gradient of a in a" if gradient else "term a/flaw")
+    assert all(p.grad is None for net in game.networks().values() for p in net.parameters())
+
+
+def test_not_in_a_row_does_not_diverge():
+    game, _ = broken_game({0, 1, 3, 4, 6, 7, 9, 10})
+    engine = engine_of(game, patience=3)
+    for _ in range(12):
+        engine.step()
+    assert engine.counters["a"].skipped == 8
+
+
+def test_a_lazy_term_diverges_though_the_plain_ones_go_on():
+    game, _ = broken_game(set(range(99)), lazy=True)
+    engine = engine_of(game, patience=3)
+    with pytest.raises(Diverged) as caught:
+        for _ in range(20):
+            engine.step()
+    assert caught.value.where == "term a/flaw"
+    assert engine.steps == 4  # plays 0, 2 and 4
+
+
+def test_a_term_that_is_no_scalar_is_named():
+    game = Game([Player("a", {"a": nn.Linear(2, 1)})], [Phase("p", "a", [Term("t", lambda c: c.networks["a"](c["x"]))])])
+    with pytest.raises(UsageError, match=r"term p/t is not a scalar.*\(8, 1\)"):
+        engine_of(game)
+
+
+# ---- 9: EMA ----
+
+
+def test_average_of_a_constant_follows_its_half_life():
+    net = nn.BatchNorm1d(3)
+    average = Average({"n": net}, half_life_nimg=100)
+    nn.init.constant_(net.weight, 5.0)  # from 1 to 5 at once, then constant
+    for step in range(1, 31):
+        net.running_mean.fill_(step)
+        average.update(10, 10**6 + 10 * step)
+        expected = 5 + (1 - 5) * 0.5 ** (10 * step / 100)
+        assert average.state["n"]["weight"].tolist() == pytest.approx([expected] * 3, rel=1e-5)
+        assert average.state["n"]["running_mean"].tolist() == [step] * 3
+    before = average.state["n"]["weight"].clone()
+    average.update(0, 10**6)
+    assert torch.equal(average.state["n"]["weight"], before)
+
+
+def test_early_average_forgets_the_random_start():
+    net = nn.Linear(1, 1, bias=False)
+    average = Average({"n": net}, half_life_nimg=10_000)
+    start = net.weight.item()
+    nn.init.constant_(net.weight, start + 1)
+    average.update(10, 1000)  # half-life RAMP · 1000
+    assert float(average.state["n"]["weight"]) == pytest.approx(start + 1 - 0.5 ** (10 / (RAMP * 1000)))
+
+
+def test_engine_keeps_the_average_over_steps():
+    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    net.append(net[2].__class__(1, 1))
+    game = Game([Player("a", {"a": net}, lr=0.01, ema_nimg=30)], [Phase("p", "a", [Term("t", pull)], repeats=2, batch="fresh")])
+    engine = engine_of(game)
+    expected = copy.deepcopy(dict(net.state_dict()))
+    for step in range(1, 6):
+        engine.step()
+        decay = 0.5 ** (16 / min(30, max(1, RAMP * 16 * step)))
+        for key, value in net.state_dict().items():
+            is_parameter = key in dict(net.named_parameters())
+            expected[key] = value + (expected[key] - value) * decay if is_parameter else value.clone()
+    for key, value in engine.ema["a"].state["a"].items():
+        assert torch.allclose(value, expected[key], rtol=1e-5, atol=1e-7), key
+
+
+def test_tied_weights_are_averaged_under_both_names():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    second.weight = first.weight
+    average = Average({"n": nn.Sequential(first, second)}, 10)
+    nn.init.constant_(first.weight, 2.0)
+    average.update(10**6, 10**9)
+    assert torch.equal(average.state["n"]["0.weight"], average.state["n"]["1.weight"])
+    assert average.state["n"]["1.weight"].tolist() == [[2.0, 2.0]] * 2
+
+
+# ---- 10: one forward pass of the generator ----
+
+
+def count_forwards(game: Game, name: str = "generator") -> list[bool]:
+    calls: list[bool] = []
+    game.networks()[name].register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    return calls
+
+
+def test_shared_fakes_equal_the_loop_that_makes_them_twice():
+    game = simple_game()
+    hand = copy.deepcopy(game.networks())
+    calls = count_forwards(game)
+    engine = Engine(game, Batches(Points(), 8), Settings(seed=4))
+    calls.clear()
+    for _ in range(5):
+        engine.step()
+    assert len(calls) == 5
+
+    critic, generator = hand["critic"], hand["generator"]
+    adam = {"betas": (0.0, 0.99), "eps": 1e-8, "fused": True}
+    d_optimizer = torch.optim.Adam(critic.parameters(), 2e-3, **adam)
+    g_optimizer = torch.optim.Adam(generator.parameters(), 1e-3, **adam)
+    batches, noise = Batches(Points(), 8), torch.Generator().manual_seed(4)
+    for _ in range(5):
+        x, z = batches.next()["x"], torch.randn(8, 4, generator=noise)
+        y = x.clone().requires_grad_(True)
+        loss = (F.softplus(-critic(x)) + F.softplus(critic(generator(z).detach()))).mean()
+        (slope,) = torch.autograd.grad(critic(y).sum(), y, create_graph=True)
+        d_optimizer.zero_grad()
+        (loss + 0.5 * slope.square().sum(1).mean()).backward()
+        d_optimizer.step()
+        loss = F.softplus(-critic(generator(z))).mean()
+        g_optimizer.zero_grad()
+        loss.backward()
+        g_optimizer.step()
+    trained = {name: net.state_dict() for name, net in game.networks().items()}
+    assert differences(trained, {name: net.state_dict() for name, net in hand.items()}) == []
+
+
+def shared_game(*phases: Phase) -> tuple[Game, list[bool]]:
+    game = simple_game()
+    game.phases = list(phases)
+    return game, count_forwards(game)
+
+
+D = Phase("critic", "critic", [Term("t", critic_loss)])
+G = Phase("generator", "generator", [Term("t", generator_loss)])
+G_LAZY = Phase("generator", "generator", [Term("t", generator_loss), Term("u", generator_loss, every=2)])
+
+
+@pytest.mark.parametrize(
+    "phases, expected",
+    [
+        ((D, G), [True]),
+        ((G, D), [True]),  # the critic sees the fakes from before the generator's move
+        ((D,), [False]),  # nobody trains the generator: no graph
+        ((Phase("critic", "critic", D.terms, repeats=3), G), [True]),
+        ((Phase("critic", "critic", D.terms, repeats=3, batch="fresh"), G), [False, False, True]),
+        ((D, Phase("generator", "generator", G.terms, batch="fresh")), [False, True]),
+        ((D, Phase("generator", "generator", G.terms, repeats=2)), [True, True]),
+        ((D, G_LAZY), [True, True]),
+        ((D, Phase("fresh", "critic", D.terms, batch="fresh"), G), [False, True]),
+    ],
+)
+def test_how_often_the_generator_runs(phases, expected):
+    game, calls = shared_game(*phases)
+    engine = engine_of(game)
+    calls.clear()
+    engine.step()
+    assert calls == expected
+    assert engine._shared == []  # graphs are freed with the step
+
+
+def test_a_value_made_anew_has_the_noise_of_its_batch():
+    noise: list[torch.Tensor] = []
+
+    def make(ctx: Context) -> torch.Tensor:
+        def run() -> torch.Tensor:
+            noise.append(ctx.randn(4))
+            return ctx.networks["generator"](noise[-1])
+
+        return F.softplus(-ctx.networks["critic"](ctx.share("fake", run, owner="generator"))).mean()
+
+    game, _ = shared_game(Phase("generator", "generator", [Term("t", make)], repeats=2))
+    engine = engine_of(game)
+    noise.clear()
+    engine.step()
+    engine.step()
+    assert len(noise) == 4
+    assert torch.equal(noise[0], noise[1])
+    assert not torch.equal(noise[1], noise[2])
+
+
+def test_terms_share_by_memo_within_a_move():
+    game = simple_game()
+    calls = count_forwards(game, "critic")
+
+    def logits(ctx: Context) -> torch.Tensor:
+        return ctx.memo("real", lambda: ctx.networks["critic"](ctx["x"]))
+
+    game.phases = [Phase("p", "critic", [Term("a", lambda c: logits(c).mean()), Term("b", lambda c: logits(c).square().mean())])]
+    engine = engine_of(game)
+    calls.clear()
+    engine.step(), engine.step()
+    assert len(calls) == 2
+
+
+def test_clipping_bounds_the_gradient_and_reports_it_unclipped():
+    net = nn.Linear(2, 1)
+    player = Player("a", {"a": net}, lr=0.1, clip_norm=0.01, optimizer=Recorder)
+    engine = engine_of(Game([player], [Phase("a", "a", [Term("x", lambda c: 100 * pull(c))])]))
+    step = engine.step()
+    seen = torch.cat([g.flatten() for g in engine.optimizers["a"].seen[0]])
+    assert float(seen.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert step.grad_norm["a"] > 1
+
+
+# ---- 11: what is built late ----
+
+
+class SelfBuilt(nn.Module):
+    """Builds its layer when it sees its first input."""
+
+    layer: nn.Linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "layer"):
+            self.layer = nn.Linear(x.shape[1], 1, device=x.device)
+            self.register_buffer("mean", torch.zeros(1))
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    "make, count",
+    [
+        (lambda: nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), nn.LazyLinear(1)), 6),
+        (lambda: nn.Sequential(nn.Linear(2, 3), SelfBuilt()), 4),
+    ],
+)
+def test_late_parts_exist_before_optimizers_averages_and_weights(make, count):
+    def fresh(**options: Any) -> Engine:
+        game = Game([Player("a", {"a": make()}, lr=0.01, ema_nimg=10)], [Phase("p", "a", [Term("t", pull)])])
+        return Engine(game, Batches(Points(), 8), Settings(), **options)
+
+    engine = fresh()
+    net = engine.game.networks()["a"]
+    parameters = list(net.parameters())
+    assert len(parameters) == count
+    (group,) = engine.optimizers["a"].param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in parameters}
+    assert engine.ema["a"].state["a"].keys() == net.state_dict().keys()
+    before = weights(engine.game)
+    engine.step()
+    assert len(differences(before, weights(engine.game))) >= count - 1  # a bias before a norm has no gradient
+    assert differences(engine.ema["a"].state["a"], before["a"])
+
+    other = fresh(weights=before)  # what a later stage of a training does
+    assert differences(weights(other.game), before) == []
+    assert differences(other.ema["a"].state["a"], before["a"]) == []
+    other.load_state_dict(engine.state_dict())
+    assert differences(weights(other.game), weights(engine.game)) == []
+
+
+def test_a_part_that_no_term_builds_is_named():
+    game = Game([Player("a", {"a": nn.Linear(2, 1), "idle": nn.LazyLinear(1)})], [Phase("p", "a", [Term("t", pull)])])
+    with pytest.raises(UsageError, match="no term uses all of network 'idle'"):
+        engine_of(game)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_dry_run_leaves_no_trace(accumulate):
+    game, batches = rich_game(), Batches(Points(), 8)
+    pool = game.state["pool"]
+    assert isinstance(pool, Pool)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = weights(game), torch.get_rng_state(), np.random.get_state()[1].tolist()
+    engine = Engine(game, batches, Settings(accumulate=accumulate, seed=3))
+    assert differences(before, (weights(game), torch.get_rng_state(), np.random.get_state()[1].tolist())) == []
+    assert torch.equal(engine.generator.get_state(), torch.Generator().manual_seed(3).get_state())
+    assert batches.state_dict() == {"position": 0}
+    assert len(pool.kept) == 0
+    assert (engine.nimg, engine.steps, engine._batch) == (0, 0, None)
+    assert all(p.grad is None for net in game.networks().values() for p in net.parameters())
+    assert engine.batches.next()["index"].tolist() == Batches(Points(), 8).next()["index"].tolist()
+
+
+def test_phases_may_draw_noise_of_different_shapes():
+    def draws(*shape: int):
+        return lambda ctx: pull(ctx) + ctx.randn(*shape).mean() * 0 + ctx.randint(5, *shape).float().mean() * 0
+
+    game = Game(
+        [Player("a", {"a": nn.Linear(2, 1)}), Player("b", {"b": nn.Linear(2, 1)})],
+        [Phase("a", "a", [Term("t", draws(3))]), Phase("b", "b", [Term("t", lambda c: pull(c) * (c.rand(7).shape == (8, 7)))])],
+    )
+    assert engine_of(game).step().losses["b/t"] > 0
+
+
+def test_prepare_runs_once_a_batch_with_its_own_random_numbers():
+    seen: list[float] = []
+
+    def prepare(batch: Any, generator: torch.Generator) -> Any:
+        seen.append(float(torch.rand((), generator=generator)))
+        return {"x": batch["x"] * 0 + seen[-1]}
+
+    game = simple_game()
+    game.prepare = prepare
+    engine = engine_of(game)
+    state = copy.deepcopy(engine.state_dict())
+    seen.clear()
+    for _ in range(3):
+        engine.step()
+    first = list(seen)
+    assert len(set(first)) == 3
+    engine.load_state_dict(state)
+    seen.clear()
+    for _ in range(3):
+        engine.step()
+    assert seen == first
