@@ -1,0 +1,62 @@
+"""What the benchmarks share: paired timing, the machine's description, a table and a JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantoolkit import devices
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options every benchmark takes."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", type=Path, help="write the figures here, too")
+    made.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    return made
+
+
+def paired(ways: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
+    """Seconds of each way in each round. The ways take turns within a round, so that a drift of the machine's
+    speed meets all of them; ratios within a round are what to quote."""
+    for way in ways.values():
+        for _ in range(warmup):
+            way()
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds):
+        names = list(ways)
+        for name in names if turn % 2 == 0 else reversed(names):
+            start = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """Median over the rounds of slow / fast."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], arguments: argparse.Namespace) -> None:
+    """Print a Markdown table under its title and the machine; write the same as JSON if asked."""
+    facts = devices.describe()
+    machine = f"{facts['platform']}, torch {facts['torch']}, {torch.get_num_threads()} threads"
+    print(f"\n{title}\n{machine}\n")
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
+    for line in [list(columns), ["-" * width for width in widths], *cells]:
+        print("| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |")
+    if arguments.json:
+        table = [dict(zip(columns, row, strict=True)) for row in rows]
+        arguments.json.write_text(json.dumps({"title": title, "machine": facts, "rows": table}, indent=2))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
