@@ -169,7 +169,8 @@ class Engine:
                 parameter.requires_grad_(False)
         run = torch.compile if self.settings.compile else (lambda network: network)
         self.networks: dict[str, Any] = {name: run(network) for name, network in networks.items()}
-        self._buffers = [b for network in networks.values() for b in network.buffers()]
+        # .data: putting a buffer back must not look like a change to a graph that is kept for a later phase
+        self._buffers = [b.data for network in networks.values() for b in network.buffers()]
         self._buffers_before = [buffer.clone() for buffer in self._buffers]
         self.correction = {p.name: lazy_correction(game.phases, p.name) for p in game.players}
         self.optimizers = {p.name: self._optimizer(p) for p in game.players}

@@ -39,7 +39,7 @@ from gantoolkit.runlog import RunLog, write_atomically
 from gantoolkit.task import Stage, Task, TrainConfig
 
 FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers"})
-ROLL_BACKS = 3  # before a run that keeps diverging stops
+ROLL_BACKS = 3  # of one stage, before a run that keeps diverging stops
 LOWER = 0.5  # the rate's factor after a roll-back
 
 
@@ -148,7 +148,7 @@ class Training:
             self._play_stage(engine, stage)
             self.finished[stage.name] = self._averaged_states()
             self.played.append([engine.nimg, engine.steps])
-            self.engine = None
+            self.engine, self.roll_backs = None, 0
             if len(self.played) == len(self.stages):
                 self._save()  # a finished run that is started again has nothing left to do
         return self._finish()
