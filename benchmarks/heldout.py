@@ -31,9 +31,7 @@ def photos() -> dict[str, np.ndarray]:
     from PIL import Image
 
     places = {name: Path(skimage.__file__).parent / "data" / file for name, file in SKIMAGE.items()}
-    places |= {
-        name: Path(sklearn.__file__).parent / "datasets" / "images" / file for name, file in SKLEARN.items()
-    }
+    places |= {name: Path(sklearn.__file__).parent / "datasets" / "images" / file for name, file in SKLEARN.items()}
     return {name: np.asarray(Image.open(p).convert("RGB")) for name, p in places.items() if p.is_file()}
 
 

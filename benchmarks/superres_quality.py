@@ -73,7 +73,9 @@ def write_sheets(folder: Path, results: dict[str, dict[str, np.ndarray]], truths
     for name, truth in truths.items():
         top, left = ((side - 192) // 2 for side in truth.shape[:2])
         pictures = {way: made[name] for way, made in results.items()} | {"truth": truth}
-        cells = [np.kron(p[top : top + 192, left : left + 192], np.ones((2, 2, 1), np.uint8)) for p in pictures.values()]
+        cells = [
+            np.kron(p[top : top + 192, left : left + 192], np.ones((2, 2, 1), np.uint8)) for p in pictures.values()
+        ]
         Image.fromarray(contact_sheet(cells, 3, list(pictures))).save(folder / f"{name}.png")
 
 

@@ -22,10 +22,12 @@ from gantoolkit.resample import resize_array
 
 PACKAGES = ["mate-backgrounds", "lomiri-wallpapers-16.04", "plasma-workspace-wallpapers"]
 MATE = "Aqua Blinds Dune FreshFlower Garden GreenMeadow LadyBird RainDrops Storm TwoWings Wood YellowFlower"
-PLASMA = "BytheWater ColdRipple ColorfulCups EveningGlow FallenLeaf Grey Kite OneStandsOut Path Volna Canopee SafeLanding"
+PLASMA = (
+    "BytheWater ColdRipple ColorfulCups EveningGlow FallenLeaf Grey Kite OneStandsOut Path Volna Canopee SafeLanding"
+)
 LOMIRI = (
-    "Bridge_by Dragonfly_by Picture_0B Picture_1A Wine_by aitzgorri_by friends_by greentock_by life_by picosdeeuropa_by "
-    "seeding_by sunset_by free_by"
+    "Bridge_by Dragonfly_by Picture_0B Picture_1A Wine_by aitzgorri_by friends_by greentock_by life_by "
+    "picosdeeuropa_by seeding_by sunset_by free_by"
 )
 WHOLE = "Aqua FreshFlower Garden GreenMeadow"  # already soft or small: halving would leave nothing to learn from
 

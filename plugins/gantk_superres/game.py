@@ -97,14 +97,22 @@ class _Terms:
         every, gamma = self.config.penalty_every, self.config.gamma
         terms = [Term("adversarial", self._judged, couples_batch=self.loss.couples_batch)]
         if gamma:
-            terms += [Term("r1", self._r1, every=every, fp32=True), Term("r2", self._r2, every=every, fp32=True)]
+            terms += [
+                Term("r1", self._r1, every=every, fp32=True),
+                Term("r2", self._r2, every=every, fp32=True),
+            ]
         return terms
 
     def generator(self) -> list[Term]:
         return [
             Term("pixel", pixel, self.config.pixel_weight),
             Term("perceptual", self._perceptual, self.config.perceptual_weight, fp32=True),  # bf16 is slower here
-            Term("adversarial", self._answered, self.config.adversarial_weight, couples_batch=self.loss.couples_batch),
+            Term(
+                "adversarial",
+                self._answered,
+                self.config.adversarial_weight,
+                couples_batch=self.loss.couples_batch,
+            ),
         ]
 
     def _judged(self, ctx: Context) -> Tensor:

@@ -263,15 +263,11 @@ class UNetCritic(nn.Module):
         widths = [channels * 2**i for i in range(4)]
         steps = list(itertools.pairwise(widths))
         self.first = nn.Conv2d(3, channels, 3, padding=1)
-        self.down = nn.ModuleList(
-            spectral_norm(nn.Conv2d(low, high, 4, 2, 1, bias=False)) for low, high in steps
-        )
+        self.down = nn.ModuleList(spectral_norm(nn.Conv2d(low, high, 4, 2, 1, bias=False)) for low, high in steps)
         self.up = nn.ModuleList(
             spectral_norm(nn.Conv2d(high, low, 3, 1, 1, bias=False)) for low, high in reversed(steps)
         )
-        self.refine = nn.ModuleList(
-            spectral_norm(nn.Conv2d(channels, channels, 3, 1, 1, bias=False)) for _ in range(2)
-        )
+        self.refine = nn.ModuleList(spectral_norm(nn.Conv2d(channels, channels, 3, 1, 1, bias=False)) for _ in range(2))
         self.last = nn.Conv2d(channels, 1, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ class SuperresConfig(TrainConfig):
     critic: Literal["patch", "unet"] = option("patch", "the critic's architecture")
     critic_channels: PositiveInt = option(32, "width of the critic")
     patch: PositiveInt = option(128, "side of a high-resolution patch, in pixels; a multiple of the scale")
-    degradation: Literal["bicubic", "light", "second-order"] = option("bicubic", "how low resolution is made: antialiased, or blur, noise and JPEG too")
+    degradation: Literal["bicubic", "light", "second-order"] = option(
+        "bicubic", "how low resolution is made: antialiased, or blur, noise and JPEG too"
+    )
     fidelity_nimg: NonNegativeInt = option(200_000, "images of the first stage; 0 skips it")
     adversarial_nimg: NonNegativeInt = option(100_000, "images of the second stage; 0 skips it")
     lr: PositiveFloat = option(5e-4, "learning rate of the first stage, falling along a cosine")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from gantk_superres import options as fields
+from gantk_superres.options import SuperresConfig
 from gantoolkit.errors import UsageError
 from gantoolkit.task import Console, DataReport, Stage, Task
-from gantk_superres.options import EvalOptions, RunOptions, SuperresConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from gantk_superres.data import Photos
+    from gantk_superres.enlarge import Enlarger
     from gantoolkit.data import Dataset
     from gantoolkit.game import Game
     from gantoolkit.metrics import MetricCard
     from gantoolkit.model import Model
-    from gantk_superres.data import Photos
-    from gantk_superres.enlarge import Enlarger
 
 
 class Superres(Task):
@@ -28,9 +29,9 @@ class Superres(Task):
     name = "superres"
     summary = "enlarge pictures by 2, 3 or 4 with more detail"
     Config = SuperresConfig
-    RunOptions = RunOptions
-    EvalOptions = EvalOptions
-    presets: Mapping[str, Mapping[str, Any]] = {
+    RunOptions = fields.RunOptions
+    EvalOptions = fields.EvalOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "photo": {},
         "photo-degraded": {"degradation": "light"},
         "real-esrgan": {
@@ -54,7 +55,9 @@ class Superres(Task):
             raise UsageError("no folder of photographs was named", remedy="gantk train superres PHOTOS/")
         if config.patch % config.scale:
             raise UsageError(
-                "a patch must divide by the scale", expected=f"a multiple of {config.scale}", actual=config.patch
+                "a patch must divide by the scale",
+                expected=f"a multiple of {config.scale}",
+                actual=config.patch,
             )
         return Photos(folder, config.patch)
 
@@ -86,15 +89,17 @@ class Superres(Task):
         tiles = []
         for truth in dataset.held_out[:3]:
             low, high = _pair(truth, config)
-            tiles += [resize(low, tuple(high.shape[-2:])), networks["generator"](low).float(), high]
-        return contact_sheet([_to_uint8(tile) for tile in tiles], 3, ["bicubic", "network", "truth"] * (len(tiles) // 3))
+            tiles += [resize(low, (high.shape[2], high.shape[3])), networks["generator"](low).float(), high]
+        return contact_sheet(
+            [_to_uint8(tile) for tile in tiles], 3, ["bicubic", "network", "truth"] * (len(tiles) // 3)
+        )
 
     def score(  # type: ignore[override]
         self, config: SuperresConfig, dataset: Photos, networks: Mapping[str, nn.Module], stage: str
     ) -> Sequence[MetricCard]:
         """PSNR-Y and perceptual distance on the held-out files; the first card is what the stage is for."""
-        from gantoolkit import metrics
         from gantk_superres.game import FIDELITY
+        from gantoolkit import metrics
 
         pairs = [_pair(truth, config) for truth in dataset.held_out]
         outputs = [_to_uint8(networks["generator"](low).float()) for low, _ in pairs]
@@ -103,8 +108,8 @@ class Superres(Task):
         return cards if stage == FIDELITY else cards[::-1]
 
     def model(self, config: SuperresConfig, weights: Mapping[str, Mapping[str, Any]]) -> Model:
-        from gantoolkit.model import MAIN, Model, find
         from gantk_superres.game import ADVERSARIAL, FIDELITY, network_config
+        from gantoolkit.model import MAIN, Model, find
 
         last = ADVERSARIAL if ADVERSARIAL in weights else FIDELITY
         variants = {MAIN: weights[last]["generator"]}
@@ -123,12 +128,12 @@ class Superres(Task):
 
         return Enlarger(model, **options)
 
-    def run(self, options: RunOptions, console: Console) -> int:
+    def run(self, options: fields.RunOptions, console: Console) -> int:
         from gantk_superres.use import run
 
         return run(options, console)
 
-    def evaluate(self, options: EvalOptions, console: Console) -> int:
+    def evaluate(self, options: fields.EvalOptions, console: Console) -> int:
         from gantk_superres.evaluate import evaluate
 
         return evaluate(options, console)
@@ -142,8 +147,8 @@ class Superres(Task):
         console.say(f"wrote {target}\nparity: {parity}")
 
     def import_model(self, path: Path) -> Model:
-        from gantoolkit.model import MAIN, Model
         from gantk_superres.foreign import load_checkpoint
+        from gantoolkit.model import MAIN, Model
 
         config, state = load_checkpoint(path)
         return Model(self.name, config, {MAIN: state}, f"# {path.stem}\n\nImported from {path.name}.\n", path.stem)
