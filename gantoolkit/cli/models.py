@@ -78,7 +78,9 @@ def show(name: str, task: str | None, as_json: bool) -> None:
     described = model.describe()
     for key in ("name", "task"):
         click.echo(f"{key:<12}{described[key]}")
-    click.echo(f"{'network':<12}{', '.join(f'{key} {value}' for key, value in described['network'].items())}")
+    if described["network"]:
+        values = ", ".join(f"{key} {value}" for key, value in described["network"].items())
+        click.echo(f"{'network':<12}{values}")
     for variant, size in described["parameters"].items():
         click.echo(f"{'weights':<12}{variant}: {size:,} numbers")
     if model.card:

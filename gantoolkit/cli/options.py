@@ -73,6 +73,8 @@ def validated(model: type[M], values: Mapping[str, Any]) -> M:
             known = near(place[-1], _fields(model, place))
             raise UsageError(f"no option is called {'.'.join(place)!r}", remedy=known) from None
         name = f"--{place[0].replace('_', '-')}" if place else model.__name__
+        if first["type"] == "missing":
+            raise UsageError(f"{name} is required") from None
         problem = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         raise UsageError(f"{name}: {problem}", actual=repr(first["input"])) from None
 
