@@ -86,36 +86,58 @@ def expand(inputs: Sequence[str], recursive: bool) -> list[Path]:
     Raises:
         InputError: an input that does not exist, matches nothing, or is a folder without pictures.
     """
-    return [path for path, _ in _expand(inputs, recursive)]
+    entries = _expand(inputs, recursive)
+    for entry in entries:
+        if entry.error:
+            raise entry.error
+    return [entry.file for entry in entries]
 
 
-def _expand(inputs: Sequence[str], recursive: bool) -> list[tuple[Path, Path]]:
-    """(file, folder that its place below is kept of) for every input."""
-    found: dict[Path, Path] = {}
+@dataclass(frozen=True)
+class _Entry:
+    """A file to work on, the folder that its place below is kept of, and why it cannot be done."""
+
+    file: Path
+    root: Path
+    error: InputError | None = None
+
+
+def _expand(inputs: Sequence[str], recursive: bool) -> list[_Entry]:
+    """Every file that the inputs name, once; an input that names none is an entry with an error."""
+    found: dict[Path, _Entry] = {}
     for given in inputs:
-        if given == "-":
-            found.setdefault(STANDARD, STANDARD.parent)
-            continue
-        path = Path(given).expanduser()
-        # A file whose own name holds brackets is that file and not a pattern.
-        named = [path]
-        if not _exists(path):  # `Path.glob` takes no absolute pattern
-            named = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        if not named:
-            raise InputError(f"{given} does not exist", remedy="check the name; quote patterns with * or ?")
-        pictures: list[tuple[Path, Path]] = []
-        for entry in named:
-            if entry.is_dir():
-                inside = entry.rglob("*") if recursive else entry.iterdir()
-                pictures += [(p, entry) for p in sorted(inside) if is_picture(p) and _is_visible_file(p)]
-            elif len(named) == 1 or is_picture(entry):
-                pictures.append((entry, entry.parent))
-        if not pictures:
-            remedy = None if recursive else "look into its folders with --recursive"
-            raise InputError(f"{given} holds no pictures", remedy=remedy)
-        for file, root in pictures:
-            found.setdefault(file, root)
-    return list(found.items())
+        for entry in _named(given, recursive):
+            found.setdefault(entry.file, entry)
+    return list(found.values())
+
+
+def _named(given: str, recursive: bool) -> list[_Entry]:
+    if given == "-":
+        return [_Entry(STANDARD, STANDARD.parent)]
+    path = Path(given).expanduser()
+    # A file whose own name holds brackets is that file and not a pattern.
+    named = [path]
+    if not _exists(path):  # `Path.glob` takes no absolute pattern
+        named = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    if not named:
+        error = InputError(f"{given} does not exist", remedy="check the name; quote patterns with * or ?")
+        return [_Entry(path, path.parent, error)]
+    pictures: list[_Entry] = []
+    for entry in named:
+        if entry.is_dir():
+            inside = entry.rglob("*") if recursive else entry.iterdir()
+            try:
+                files = sorted(p for p in inside if is_picture(p) and _is_visible_file(p))
+            except OSError as failure:
+                error = InputError(f"cannot look into {entry}: {failure.strerror or failure}")
+                return [_Entry(entry, entry.parent, error)]
+            pictures += [_Entry(file, entry) for file in files]
+        elif len(named) == 1 or is_picture(entry):
+            pictures.append(_Entry(entry, entry.parent))
+    if not pictures:
+        remedy = None if recursive else "look into its folders with --recursive"
+        return [_Entry(path, path.parent, InputError(f"{given} holds no pictures", remedy=remedy))]
+    return pictures
 
 
 def _is_visible_file(path: Path) -> bool:
@@ -148,36 +170,43 @@ def plan(
         format: of the results ("png", "jpg", ...); None: that of the input if it can be written, else PNG.
         force: existing results may be overwritten; without it such a job fails, and only that job.
 
+    Among several inputs, one that does not exist or holds no pictures is a job with an error.
+
     Raises:
-        InputError: see `expand`.
+        InputError: the only input does not exist or holds no pictures.
         UsageError: two inputs with one result, a result that is its own input, an unknown format.
     """
-    pairs = _expand(inputs, recursive)
+    entries = _expand(inputs, recursive)
+    if len(entries) == 1 and entries[0].error:
+        raise entries[0].error
     if format:
         format_for(None, format)
-    jobs: dict[Path, Job] = {}
-    for source, root in pairs:
-        target = _target(source, root, out, suffix, format, single=len(pairs) == 1)
-        if target == STANDARD:
-            jobs[target] = Job(source, target)
-            continue
-        key = target.resolve()
-        if source != STANDARD and key == source.resolve():
-            raise UsageError(f"{source} would be overwritten by its own result", remedy="choose another -o")
-        if key in jobs:
-            raise UsageError(
-                f"{jobs[key].source} and {source} would both be written to {target}",
-                remedy="rename one, or run them one at a time",
-            )
-        error = None
-        if _exists(target) and not force:
-            error = InputError(f"{target} exists already", remedy="overwrite it with --force")
-        jobs[key] = Job(source, target, error)
-    sources = {job.source.resolve(): job.source for job in jobs.values() if job.source != STANDARD}
-    for key, job in jobs.items():
-        if key in sources:
-            raise UsageError(f"the result of {job.source} would overwrite the input {sources[key]}")
-    return list(jobs.values())
+    jobs: list[Job] = []
+    owners: dict[Path, Path] = {}  # result -> the input that it is of
+    for entry in entries:
+        source = entry.file
+        target = _target(source, entry.root, out, suffix, format, single=len(entries) == 1)
+        error: GantkError | None = entry.error
+        if not error and target != STANDARD:
+            key = target.resolve()
+            if source != STANDARD and key == source.resolve():
+                raise UsageError(
+                    f"{source} would be overwritten by its own result", remedy="choose another -o"
+                )
+            if key in owners:
+                raise UsageError(
+                    f"{owners[key]} and {source} would both be written to {target}",
+                    remedy="rename one, or run them one at a time",
+                )
+            owners[key] = source
+            if _exists(target) and not force:
+                error = InputError(f"{target} exists already", remedy="overwrite it with --force")
+        jobs.append(Job(source, target, error))
+    for entry in entries:
+        result_of = owners.get(entry.file.resolve()) if entry.file != STANDARD and not entry.error else None
+        if result_of:
+            raise UsageError(f"the result of {result_of} would overwrite the input {entry.file}")
+    return jobs
 
 
 def _target(source: Path, root: Path, out: str | None, suffix: str, format: str | None, single: bool) -> Path:
@@ -192,6 +221,8 @@ def _target(source: Path, root: Path, out: str | None, suffix: str, format: str 
         return STANDARD
     path = Path(out).expanduser()
     if single and path.suffix.lower() in WRITABLE and not path.is_dir():
+        if format and format_for(path) != format_for(None, format):
+            raise UsageError(f"{path} and --format {format} say different things", remedy="leave one out")
         return path
     if path.is_file():
         raise UsageError(f"{path} is a file", expected="a folder, because there are several inputs")
@@ -225,6 +256,8 @@ def run_jobs(
             details = work(job)
         except GantkError as failure:
             error = str(failure)
+            if job.source != STANDARD and str(job.source) not in error:
+                error = f"{job.source}: {error}"
         except OSError as failure:
             where = failure.filename or job.source
             error = f"{where}: {failure.strerror or failure}"

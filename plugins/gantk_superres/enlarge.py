@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from gantoolkit import devices, tiling
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import MAIN, Model
-from gantoolkit.resample import resize, resize_array
-from gantk_superres import networks
+from gantoolkit.resample import resize_array
+from gantk_superres import colour, networks
 
 Backend = Literal["torch", "onnx", "openvino"]
 LARGEST = 16.0  # enlargement, along one side
@@ -32,12 +32,14 @@ class Enlarger:
             network does not give is resampled (antialiased bicubic).
         detail: 0 for the fidelity weights, 1 for the adversarial ones; between, the weights are interpolated.
             Models with one set of weights ignore it.
-        device, precision: as in `gantk run`; "auto" picks what is fastest here.
+        device, precision: as in `gantk run`; "auto" picks what is fastest here, and fp32 for pictures of more than 8
+            bits a channel, which faster arithmetic would coarsen.
         tile: side of a tile's core in input pixels; 0 chooses.
         backend: what runs the network; onnx and openvino export it first.
 
     Raises:
         UsageError: a scale or detail out of range, or a device that is not there.
+        InputError: weights that do not fit the network that the model describes.
     """
 
     def __init__(
@@ -56,17 +58,18 @@ class Enlarger:
         if not 0 <= detail <= 1:
             raise UsageError("detail is out of range", expected="0 (fidelity) to 1 (adversarial)", actual=detail)
         self.name, self.tile = model.name, tile or None
-        self.device = devices.pick_device(device)
+        # the other runtimes take and give pixels in main memory
+        self.device = devices.pick_device(device if backend == "torch" else "cpu")
         self.precision = devices.pick_precision(precision, self.device)
-        self.network = networks.build(model.config)
-        self.network.load_state_dict(weights(model, detail))
-        self.network.eval().requires_grad_(False)
+        self.network = _network(model, detail)
+        self.network.requires_grad_(False)
         self.scale = float(scale or self.network.scale)
         if backend == "torch":
             self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._run: Callable[[Tensor], Tensor] = self._forward
         else:
             self._run = self._exported(backend)
+        self._run_deep = self._in_fp32 if precision == "auto" else self._run
 
     # ---- pictures ----
 
@@ -74,8 +77,12 @@ class Enlarger:
         """Enlarge one picture and return it as it came.
 
         Args:
-            image: H×W or H×W×C array (uint8, uint16, or float32 in [0, 1]; C = 1, 2, 3 or 4, an even C ends in
-                alpha), a PIL image, a tensor C,H,W or N,C,H,W in [0, 1], or a `Picture`.
+            image: H×W or H×W×C array (uint8, uint16, or floating point in [0, 1]; C = 1, 2, 3 or 4, an even C ends
+                in alpha), a PIL image, a tensor C,H,W or N,C,H,W (uint8, or floating point in [0, 1]), or a
+                `Picture`. What PIL keeps in other ways (palettes, CMYK) comes back as RGB or RGBA.
+
+        Raises:
+            UsageError: another shape or type.
         """
         if isinstance(image, Picture):
             return self.picture(image)
@@ -96,18 +103,20 @@ class Enlarger:
         size = tuple(max(1, round(side * self.scale)) for side in pixels.shape[:2])
         if picture.alpha is not None:
             pixels = spread(pixels, picture.alpha)
-        network = self.network
+        network, grey = self.network, pixels.shape[2] == 1
+        run = self._run if pixels.dtype == np.uint8 else self._run_deep
         large = tiling.tiled(
-            self._run if pixels.shape[2] == 3 else _grey(self._run),
+            _grey(run) if grey else run,
             pixels,
             scale=network.scale,
             overlap=network.overlap,
             tile=self.tile,
             multiple=network.multiple,
             device=self.device,
-            fallback=self._in_fp32 if pixels.shape[2] == 3 else _grey(self._in_fp32),
+            fallback=_grey(self._in_fp32) if grey else self._in_fp32,
             progress=progress,
         )
+        colour.keep_array(large, pixels)
         if large.shape[:2] != size:
             large = resize_array(large, size)
         alpha = picture.alpha
@@ -117,28 +126,50 @@ class Enlarger:
 
     def _array(self, image: np.ndarray) -> np.ndarray:
         flat = image.ndim == 2
-        image = image[:, :, None] if flat else image
-        colours = image.shape[2] - (image.shape[2] % 2 == 0)
-        alpha = image[:, :, colours] if colours < image.shape[2] else None
-        done = self.picture(Picture(np.ascontiguousarray(image[:, :, :colours]), alpha))
+        pixels = image[:, :, None] if flat else image
+        floating = np.issubdtype(image.dtype, np.floating)
+        known = floating or image.dtype in (np.uint8, np.uint16)
+        if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or not pixels.size or not known:
+            raise UsageError(
+                "this array is not a picture",
+                expected="H×W or H×W×C with 1 to 4 channels, uint8, uint16 or floating point",
+                actual=f"{image.dtype} {'×'.join(map(str, image.shape))}",
+            )
+        pixels = np.ascontiguousarray(pixels, np.float32 if floating else None)
+        colours = pixels.shape[2] - (pixels.shape[2] % 2 == 0)
+        alpha = pixels[:, :, colours] if colours < pixels.shape[2] else None
+        done = self.picture(Picture(np.ascontiguousarray(pixels[:, :, :colours]), alpha))
         result = done.pixels if done.alpha is None else np.dstack([done.pixels, done.alpha])
+        if floating:
+            result = result.clip(0, 1).astype(image.dtype)
         return result[:, :, 0] if flat else result
 
     def _pil(self, image: Any) -> Any:
         from PIL import Image
 
-        mode = image.mode if image.mode in ("L", "LA", "RGB", "RGBA") else "RGBA" if "transparency" in image.info else "RGB"
-        return Image.fromarray(self._array(np.asarray(image.convert(mode))))
+        if not isinstance(image, Image.Image):
+            raise UsageError(
+                "this is not a picture", expected="an array, a PIL image or a tensor", actual=type(image).__name__
+            )
+        mode = "L" if image.mode == "1" else image.mode
+        if mode not in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
+            mode = "RGBA" if image.has_transparency_data else "RGB"
+        made = Image.fromarray(self._array(np.asarray(image if mode == image.mode else image.convert(mode))))
+        made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        return made
 
-    @torch.inference_mode()
     def _tensor(self, image: Tensor) -> Tensor:
-        batch = image if image.ndim == 4 else image[None]
-        size = tuple(max(1, round(side * self.scale)) for side in batch.shape[-2:])
-        run = self._run if batch.shape[1] == 3 else _grey(self._run)
-        large = run(batch.to(self.device)).float()
-        if tuple(large.shape[-2:]) != size:
-            large = resize(large, size)
-        large = large.clamp(0, 1).to(image.device, image.dtype)
+        if image.ndim not in (3, 4) or not (image.is_floating_point() or image.dtype == torch.uint8):
+            raise UsageError(
+                "this tensor is not a picture",
+                expected="C,H,W or N,C,H,W, uint8 or floating point in [0, 1]",
+                actual=f"{str(image.dtype).removeprefix('torch.')} {','.join(map(str, image.shape))}",
+            )
+        batch = image.detach()[None] if image.ndim == 3 else image.detach()
+        wide = batch.float() if batch.is_floating_point() else batch
+        done = [self._array(one.permute(1, 2, 0).cpu().numpy()) for one in wide]
+        large = torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in done]).contiguous()
+        large = large.to(image.device, image.dtype)
         return large if image.ndim == 4 else large[0]
 
     # ---- the network ----
@@ -183,9 +214,17 @@ def export_onnx(model: Model, target: Path, detail: float = 1.0) -> Any:
     """Write the model as ONNX with dynamic batch, height and width; returns the parity that was found."""
     from gantoolkit import export
 
+    return export.to_onnx(_network(model, detail), target, torch.zeros(1, 3, 32, 32))
+
+
+def _network(model: Model, detail: float) -> networks.Upscaler:
+    """The model's network in eval mode, between its two sets of weights."""
     network = networks.build(model.config)
-    network.load_state_dict(weights(model, detail))
-    return export.to_onnx(network.eval(), target, torch.zeros(1, 3, 32, 32))
+    try:
+        network.load_state_dict(weights(model, detail))
+    except RuntimeError as error:
+        raise InputError(f"the weights of the model {model.name} do not fit its network: {error}") from error
+    return network.eval()
 
 
 def spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -36,8 +36,6 @@ def run(options: RunOptions, console: Console) -> int:
     )
     if not options.inputs:
         return _sample(enlarger, options, console)
-    if options.out == "-" and options.format is None and options.inputs == ["-"]:
-        options = options.model_copy(update={"format": "png"})
     jobs = filejobs.plan(
         options.inputs,
         options.out,
@@ -51,7 +49,8 @@ def run(options: RunOptions, console: Console) -> int:
         return _one(job, enlarger, options, console)
 
     def done(result: Result) -> None:
-        console.result(result.to_dict())
+        if result.target != STANDARD:  # there stdout is the picture and nothing else
+            console.result(result.to_dict())
         if result.error:
             console.warn(f"error: {result.error}")
         elif result.target != STANDARD:
@@ -80,7 +79,8 @@ def _one(job: Job, enlarger: Enlarger, options: RunOptions, console: Console) ->
 
         large = enlarger.picture(picture, progress)
     if job.target == STANDARD:
-        images.write(large, sys.stdout.buffer, format=options.format or "png", quality=options.quality)
+        kind = options.format or (picture.format if picture.format in images.WRITABLE.values() else "png")
+        images.write(large, sys.stdout.buffer, format=kind, quality=options.quality)
     else:
         images.write(large, job.target, quality=options.quality, force=options.force)
     return {
@@ -95,7 +95,7 @@ def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:
     from skimage import data
 
     folder = Path(options.out or "gantk-superres-sample")
-    if folder.suffix:
+    if folder.suffix or options.out == "-":
         raise UsageError(f"{folder} is not a folder's name", remedy="without inputs, -o names a folder")
     truth = data.chelsea()[:, :448]
     scale = 4
@@ -111,13 +111,15 @@ def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:
     captions = (f"bicubic ×{enlarger.scale:g}", f"{enlarger.name} ×{enlarger.scale:g}")
     sheet = images.side_by_side(bicubic, large, captions)
     images.write(images.Picture(sheet), paths["before-after"], force=True)
-    console.say(f"{SAMPLE_CREDIT}: {small.shape[1]}×{small.shape[0]} → {large.shape[1]}×{large.shape[0]} in {seconds:.1f} s")
+    before, after = (f"{picture.shape[1]}×{picture.shape[0]}" for picture in (small, large))
+    console.say(f"{SAMPLE_CREDIT}: {before} → {after} in {seconds:.1f} s")
     row: dict[str, Any] = {"model": enlarger.name, "seconds": seconds, "files": {k: str(p) for k, p in paths.items()}}
     if large.shape == truth.shape:
         for name, picture in (("bicubic", bicubic), (enlarger.name, large)):
-            cards = [metrics.psnr([picture], [truth], crop=scale), metrics.perceptual([picture], [truth], crop=scale)]
+            cards = [metric([picture], [truth], crop=scale) for metric in (metrics.psnr, metrics.perceptual)]
             row[name] = {card.name: card.value for card in cards}
-            console.say(f"  {name:<12}" + "   ".join(f"{card.name} {card.value:.3f} {card.unit}".rstrip() for card in cards))
+            figures = (f"{card.name} {card.value:.3f} {card.unit}".rstrip() for card in cards)
+            console.say(f"  {name:<12}" + "   ".join(figures))
         console.say(f"  (against the original; higher {cards[0].name} and lower {cards[1].name} are better)")
     console.say(f"before and after: {paths['before-after']}")
     console.say("next: gantk run superres YOUR-PHOTO.jpg")
