@@ -1,0 +1,128 @@
+"""One body over every task that this project registers: the conformance class that plugin authors inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gantoolkit.cli import call
+from gantoolkit.game import Game
+from gantoolkit.plugins import discover
+from gantoolkit.task import Task, TrainConfig, option
+from gantoolkit.testing import RecordingConsole, TaskConformance
+from tests.games import Toy
+
+OURS = [name for record in discover(installed=False).records for name in record.tasks]
+
+
+class TestSuperres(TaskConformance):
+    task = "superres"
+    overrides = {
+        "channels": 8,
+        "blocks": 1,
+        "critic_channels": 8,
+        "patch": 32,
+        "batch": 2,
+        "fidelity_nimg": 4,
+        "adversarial_nimg": 4,
+        "penalty_every": 2,
+    }
+
+    @pytest.fixture
+    def data(self, photos: Path) -> Path:
+        return photos
+
+    def use(self, loaded: Any) -> None:
+        picture = np.zeros((9, 7, 3), np.uint8)
+        assert loaded(picture).shape == (36, 28, 3)
+
+
+class DescribedConfig(TrainConfig):
+    stage_nimg: int = option(32, "points a stage")
+    pause: float = option(0.0, "seconds that a batch takes")
+
+
+class DescribedToy(Toy):
+    Config = DescribedConfig
+
+
+class TestToy(TaskConformance):
+    """A task that is only a class, as an author starts with; its game has a pool and lazy terms."""
+
+    task = DescribedToy
+    overrides = {"batch": 8}
+
+
+def test_every_task_of_ours_is_held_to_the_promises() -> None:
+    held = {cls.task for cls in TaskConformance.__subclasses__() if cls.__name__.startswith("Test")}
+    assert OURS and set(OURS) <= held
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("verb", ["run", "train", "eval"])
+def test_every_task_explains_itself(name: str, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call([verb, name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: gantk {verb} {name}" in shown and "PydanticUndefined" not in shown
+
+
+def test_the_console_keeps_what_it_hears() -> None:
+    console = RecordingConsole()
+    console.say("a")
+    console.warn("b")
+    console.result({"path": Path("x")})
+    with console.progress(3, "files", "working") as bar:
+        bar.advance(1)
+    assert (console.said, console.warned, console.results) == (["a"], ["b"], [{"path": "x"}])
+    with pytest.raises(TypeError):
+        console.result({("a", "b"): 1})
+
+
+class Forgetful(DescribedToy):
+    """Its game keeps a random number outside what is saved."""
+
+    def game(self, config: Any, dataset: Any, stage: str) -> Game:
+        game, drawn = super().game(config, dataset, stage), []
+
+        def prepare(batch: Mapping[str, Any], generator: torch.Generator) -> Mapping[str, Any]:
+            drawn.append(0)
+            return {**batch, "x": batch["x"] + len(drawn)}
+
+        game.prepare = prepare
+        return game
+
+
+class FloatPictures(DescribedToy):
+    def sample(self, config: Any, dataset: Any, networks: Any) -> Any:
+        return np.zeros((4, 4, 3))
+
+
+class Nameless(DescribedToy):
+    name = "Not A Name"
+
+
+@pytest.mark.parametrize(
+    ("task", "promise", "wants"),
+    [
+        (Forgetful, "test_a_saved_game_goes_on_as_if_nothing_had_happened", ["data", "tmp_path"]),
+        (FloatPictures, "test_samples_are_pictures", ["data"]),
+        (Nameless, "test_it_has_a_name_and_a_summary", []),
+        (Toy, "test_every_option_is_described", []),
+    ],
+)
+def test_a_broken_promise_is_noticed(task: type[Task], promise: str, wants: list[str], tmp_path: Path) -> None:
+    made = task()
+    values: dict[str, Any] = {"data": None, "tmp_path": tmp_path}
+    arguments = {name: values[name] for name in wants}
+    if wants:
+        assert made.Config is not None
+        config = made.Config(batch=8, device="cpu", precision="fp32")
+        arguments |= {"config": config, "stages": made.stages(config)}
+    conformance = type("Case", (TaskConformance,), {"task": task})()
+    with pytest.raises(AssertionError):
+        getattr(conformance, promise)(made, **arguments)
