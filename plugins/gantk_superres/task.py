@@ -118,7 +118,8 @@ class Superres(Task):
         elif last == ADVERSARIAL and config.init is not None:
             start = find(self.name, config.init).weights
             variants[FIDELITY] = start.get(FIDELITY, start[MAIN])
-        return Model(self.name, network_config(config), variants, name=f"superres-x{config.scale}")
+        name = f"superres-x{config.scale}"
+        return Model(self.name, network_config(config), variants, card(name, config, variants), name)
 
     # ---- use ----
 
@@ -152,6 +153,33 @@ class Superres(Task):
 
         config, state = load_checkpoint(path)
         return Model(self.name, config, {MAIN: state}, f"# {path.stem}\n\nImported from {path.name}.\n", path.stem)
+
+
+def card(name: str, config: SuperresConfig, variants: Mapping[str, Any]) -> str:
+    """The start of a model card: what is known without the trainer's words."""
+    changed = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
+    sizes = {key: sum(tensor.numel() for tensor in state.values()) for key, state in variants.items()}
+    lines = [
+        f"# {name}",
+        "",
+        f"Enlarges pictures ×{config.scale}. Weights: "
+        + ", ".join(f"`{key}` ({size:,} parameters)" for key, size in sizes.items())
+        + ".",
+        "",
+        "## Training",
+        "",
+        *(f"- {key}: {value}" for key, value in sorted(changed.items())),
+        "",
+        "## Data and licence",
+        "",
+        "Not stated. Say here what it was trained on, and under which licence the weights may be used.",
+        "",
+        "## Figures",
+        "",
+        "Not measured. `gantk eval superres HR/ --model THIS` prints them with their protocol.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _pair(truth: np.ndarray, config: SuperresConfig) -> tuple[Tensor, Tensor]:
