@@ -192,7 +192,7 @@ def contact_sheet(
     for i, image in enumerate(images):
         left, top = gap + i % columns * (width + gap), gap + i // columns * (height + head + gap)
         if labels:
-            draw.text((left, top), labels[i], "black", font)
+            draw.text((left, top), labels[i].replace("×", "x"), "black", font)  # Pillow's own font has no ×
         corner = (left + (width - image.shape[1]) // 2, top + head + (height - image.shape[0]) // 2)
         sheet.paste(Image.fromarray(np.ascontiguousarray(image)), corner)
     return np.array(sheet)
