@@ -25,15 +25,8 @@ def drift(difference: Tensor) -> Tensor:
     return F.avg_pool2d(rows, (side, 1), 1, (RADIUS, 0), count_include_pad=False)
 
 
-def keep(enlarged: Tensor, pixels: Tensor) -> Tensor:
-    """N,C,H·s,W·s with the colours of `pixels` N,C,H,W."""
-    scale = enlarged.shape[-1] // pixels.shape[-1]
-    shift = drift(pixels - F.avg_pool2d(enlarged, scale))
-    return enlarged + F.interpolate(shift, scale_factor=scale, mode="bilinear")
-
-
-def keep_array(enlarged: np.ndarray, pixels: np.ndarray) -> None:
-    """The same on arrays H·s×W·s×C and H×W×C of one type, in place and strip by strip.
+def keep(enlarged: np.ndarray, pixels: np.ndarray) -> None:
+    """Give `enlarged` H·s×W·s×C the colours of `pixels` H×W×C of the same type, in place and strip by strip.
 
     Integers change only where the shift is half a level or more: less would round to what is there.
     """

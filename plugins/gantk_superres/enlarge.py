@@ -116,7 +116,7 @@ class Enlarger:
             fallback=_grey(self._in_fp32) if grey else self._in_fp32,
             progress=progress,
         )
-        colour.keep_array(large, pixels)
+        colour.keep(large, pixels)
         if large.shape[:2] != size:
             large = resize_array(large, size)
         alpha = picture.alpha
