@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ OURS = [name for record in discover(installed=False).records for name in record.
 
 class TestSuperres(TaskConformance):
     task = "superres"
-    overrides = {
+    overrides: ClassVar[dict[str, Any]] = {
         "channels": 8,
         "blocks": 1,
         "critic_channels": 8,
@@ -55,7 +55,7 @@ class TestToy(TaskConformance):
     """A task that is only a class, as an author starts with; its game has a pool and lazy terms."""
 
     task = DescribedToy
-    overrides = {"batch": 8}
+    overrides: ClassVar[dict[str, Any]] = {"batch": 8}
 
 
 def test_every_task_of_ours_is_held_to_the_promises() -> None:
