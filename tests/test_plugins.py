@@ -301,7 +301,7 @@ def test_no_plugins_lists_without_importing(site: Site, tmp_path: Path, capsys: 
 
 def test_a_disabled_plugins_task_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(plugins.DISABLED, "superres")
-    with pytest.raises(UsageError, match="'superres' .* is disabled: named in GANTK_DISABLED_PLUGINS"):
+    with pytest.raises(UsageError, match=r"'superres' .* is disabled: named in GANTK_DISABLED_PLUGINS"):
         discover().task("superres")
 
 
