@@ -152,9 +152,7 @@ def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
         raise InputError(f"{folder} is not a folder", remedy="name the folder that holds the pictures")
     found = folder.rglob("*") if recursive else folder.glob("*")
     files = sorted(
-        p
-        for p in found
-        if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
     if not files:
         suffixes = " ".join(sorted(PICTURE_SUFFIXES))

@@ -23,8 +23,19 @@ from gantoolkit import rng
 from gantoolkit.distributed import Team
 from gantoolkit.ema import Average
 from gantoolkit.errors import TrainingError, UsageError
-from gantoolkit.game import Context, Draws, Game, Phase, Player, Shared, Term
-from gantoolkit.game import lazy_correction, terms_due, trained, weight_of
+from gantoolkit.game import (
+    Context,
+    Draws,
+    Game,
+    Phase,
+    Player,
+    Shared,
+    Term,
+    lazy_correction,
+    terms_due,
+    trained,
+    weight_of,
+)
 from gantoolkit.schedule import schedule
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -222,9 +233,7 @@ class Engine:
                 if loss.requires_grad:
                     scaler.scale(loss).backward()
                 total = total + loss.detach()
-                for known in self._shared[
-                    index
-                ].values():  # backward has freed the graphs of the player's own
+                for known in self._shared[index].values():  # backward has freed the graphs of the player's own
                     known.graph = known.graph and known.owner != player.name
                 move.values.update(ctx.values)
         grads = [p.grad for p in parameters if p.grad is not None]
@@ -262,9 +271,7 @@ class Engine:
             self.bad_in_a_row.pop(kind, None)
             return
         guilty = [name for name, value in move.losses.items() if not math.isfinite(value)]
-        where = (
-            f"term {phase.name}/{guilty[0]}" if guilty else f"the gradient of {phase.player} in {phase.name}"
-        )
+        where = f"term {phase.name}/{guilty[0]}" if guilty else f"the gradient of {phase.player} in {phase.name}"
         move.skipped = f"{where} (fp16 overflow, the loss scale was lowered)" if overflow else where
         if self._buffers:  # batch statistics must not remember what was not finite
             torch._foreach_copy_(self._buffers, self._buffers_before)
@@ -292,9 +299,7 @@ class Engine:
                         loss = loss + weight_of(term, self.nimg) * value.float()
                         if move is not None:
                             so_far = move.losses.get(term.name, 0.0)
-                            move.losses[term.name] = so_far + value.detach().float() / max(
-                                1, len(self._shared)
-                            )
+                            move.losses[term.name] = so_far + value.detach().float() / max(1, len(self._shared))
         return loss
 
     def _autocast(self, off: bool = False) -> Any:
@@ -352,10 +357,7 @@ class Engine:
             )
         size = rows // parts
         self._batch = [
-            {
-                k: v[i * size : (i + 1) * size] if _is_list(v) and len(v) == rows else v
-                for k, v in batch.items()
-            }
+            {k: v[i * size : (i + 1) * size] if _is_list(v) and len(v) == rows else v for k, v in batch.items()}
             for i in range(parts)
         ]
         self._shared, self._noise = [{} for _ in range(parts)], {}
@@ -368,9 +370,7 @@ class Engine:
     def _place(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        layout = (
-            torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
-        )
+        layout = torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
         return value.to(self.device, non_blocking=True, memory_format=layout)
 
     # ---- before the first step ----
@@ -433,9 +433,7 @@ class Engine:
             return player.optimizer(parameters, lr=rate, betas=betas)
         make = torch.optim.AdamW if player.weight_decay else torch.optim.Adam
         fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
-        return make(
-            parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused
-        )
+        return make(parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused)
 
     # ---- state ----
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
@@ -198,7 +197,7 @@ class Training:
                 step = engine.step()
             except Diverged as error:
                 self._roll_back(engine, error)
-                clock, logged_at = time.perf_counter(), engine.nimg
+                clock, logged_at, save_due = time.perf_counter(), engine.nimg, False
                 continue
             for where in step.skipped:
                 self._event(f"skipped a move: not finite in {where}", "warning")
@@ -359,11 +358,7 @@ class Training:
             known = json.loads(path.read_text())
             changed = [key for key in ("task", "data") if known.get(key) != resolved[key]]
             names = known["config"].keys() | resolved["config"].keys()
-            changed += [
-                key
-                for key in sorted(names - FREE)
-                if known["config"].get(key) != resolved["config"].get(key)
-            ]
+            changed += [key for key in sorted(names - FREE) if known["config"].get(key) != resolved["config"].get(key)]
             if changed:
                 raise UsageError(
                     f"{self.run} holds a run with another {', '.join(changed)}",

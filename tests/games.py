@@ -1,8 +1,11 @@
-"""Small games, data and a task that the core's tests play; also run as a script by torchrun (tests/test_distributed)."""
+"""Small games, data and a task that the core's tests play; torchrun runs it as a script (tests/test_distributed)."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,7 @@ def mlp(*sizes: int, seed: int = 0) -> nn.Sequential:
     """Linear layers with leaky ReLUs between them, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
+        layers = [m for a, b in itertools.pairwise(sizes) for m in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
     return nn.Sequential(*layers[:-1])
 
 
@@ -123,7 +126,6 @@ def rich_game(seed: int = 0) -> Game:
 
 class ToyConfig(TrainConfig):
     stage_nimg: int = 240
-    pause: float = 0.0
 
 
 class Toy(Task):
@@ -141,11 +143,9 @@ class Toy(Task):
         return [Stage("first", config.stage_nimg), Stage("second", config.stage_nimg)]
 
     def game(self, config: Any, dataset: Any, stage: str) -> Game:
-        import time
-
         game = rich_game(int(torch.randint(100, ())))
-        if config.pause:
-            game.prepare = lambda batch, generator: time.sleep(config.pause) or batch
+        if pause := float(os.environ.get("PAUSE", "0")):  # time for a killer to aim
+            game.prepare = lambda batch, generator: time.sleep(pause) or batch
         return game
 
     def model(self, config: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model:

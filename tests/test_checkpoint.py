@@ -30,9 +30,7 @@ def tensors(draw):
 
 
 words = st.text("ab/~.0", max_size=3)
-leaves = st.one_of(
-    tensors(), st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)
-)
+leaves = st.one_of(tensors(), st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5))
 trees = st.recursive(
     leaves,
     lambda inner: st.one_of(
@@ -71,8 +69,12 @@ def test_memory_order_comes_back(tmp_path, tensor):
 
 def test_tied_tensors_are_stored_twice(tmp_path):
     tensor = torch.randn(3)
-    assert differences(checkpoint.load(checkpoint.save({"a": tensor, "b": tensor}, tmp_path / "c")), {
-        "a": tensor, "b": tensor}) == []
+    assert (
+        differences(
+            checkpoint.load(checkpoint.save({"a": tensor, "b": tensor}, tmp_path / "c")), {"a": tensor, "b": tensor}
+        )
+        == []
+    )
 
 
 def test_earlier_files_are_read(tmp_path):

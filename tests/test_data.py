@@ -75,7 +75,7 @@ def test_processes_take_their_own_rows_of_the_joined_batch():
     parts = [
         [batch[1].tolist() for batch in taken(Batches(Points(10), 6, seed=2, rank=r, world=3), 4)] for r in range(3)
     ]
-    assert [sum(rows, []) for rows in zip(*parts, strict=True)] == whole
+    assert [[i for part in rows for i in part] for rows in zip(*parts, strict=True)] == whole
 
 
 def test_batch_that_does_not_divide():

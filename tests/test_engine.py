@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from gantoolkit import checkpoint
 from gantoolkit.data import Batches
-from gantoolkit.engine import Diverged, Engine, Settings
 from gantoolkit.ema import RAMP, Average
+from gantoolkit.engine import Diverged, Engine, Settings
 from gantoolkit.errors import UsageError
 from gantoolkit.game import Context, Game, Phase, Player, Term
 from tests.games import (
@@ -27,10 +27,8 @@ from tests.games import (
     Recorder,
     critic_loss,
     differences,
-    fake,
     generator_loss,
     mlp,
-    penalty,
     relative,
     rich_game,
     simple_game,
@@ -109,7 +107,10 @@ def test_nothing_to_train_is_said():
 
 phases_strategy = st.lists(
     st.tuples(
-        st.integers(1, 4), st.integers(1, 3), st.sampled_from(["same", "fresh"]), st.lists(st.integers(1, 5), max_size=2)
+        st.integers(1, 4),
+        st.integers(1, 3),
+        st.sampled_from(["same", "fresh"]),
+        st.lists(st.integers(1, 5), max_size=2),
     ),
     min_size=1,
     max_size=3,
@@ -270,7 +271,9 @@ def test_restored_engine_goes_on_bit_by_bit(tmp_path, precision, accumulate):
 def test_image_networks_in_channels_last_resume_bit_by_bit(tmp_path):
     def fresh(seed: int) -> Engine:
         torch.manual_seed(seed)
-        critic = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 1))
+        critic = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 1)
+        )
         generator = nn.Sequential(nn.Linear(4, 192), nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 3, 3, 1, 1))
         game = Game(
             [Player("critic", {"critic": critic}), Player("generator", {"generator": generator}, ema_nimg=50)],
@@ -297,7 +300,9 @@ def test_image_networks_in_channels_last_resume_bit_by_bit(tmp_path):
 # ---- 7: mixed precision ----
 
 
-@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+@pytest.mark.parametrize(
+    "precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_fp32_terms_leave_mixed_precision(precision, dtype):
     seen = {}
 
@@ -311,8 +316,17 @@ def test_fp32_terms_leave_mixed_precision(precision, dtype):
 
     game = Game(
         [Player("a", {"a": mlp(2, 8, 1)}, lr=0.01)],
-        [Phase("a", "a", [Term("exact", look("exact"), fp32=True), Term("fast", look("fast")),
-                          Term("lazy", look("lazy"), every=2, fp32=True)])],
+        [
+            Phase(
+                "a",
+                "a",
+                [
+                    Term("exact", look("exact"), fp32=True),
+                    Term("fast", look("fast")),
+                    Term("lazy", look("lazy"), every=2, fp32=True),
+                ],
+            )
+        ],
     )
     engine = engine_of(game, precision=precision)
     losses = [engine.step().losses["a/fast"] for _ in range(60)]
@@ -429,7 +443,9 @@ def test_a_lazy_term_diverges_though_the_plain_ones_go_on():
 
 
 def test_a_term_that_is_no_scalar_is_named():
-    game = Game([Player("a", {"a": nn.Linear(2, 1)})], [Phase("p", "a", [Term("t", lambda c: c.networks["a"](c["x"]))])])
+    game = Game(
+        [Player("a", {"a": nn.Linear(2, 1)})], [Phase("p", "a", [Term("t", lambda c: c.networks["a"](c["x"]))])]
+    )
     with pytest.raises(UsageError, match=r"term p/t is not a scalar.*\(8, 1\)"):
         engine_of(game)
 
@@ -464,7 +480,9 @@ def test_early_average_forgets_the_random_start():
 def test_engine_keeps_the_average_over_steps():
     net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     net.append(net[2].__class__(1, 1))
-    game = Game([Player("a", {"a": net}, lr=0.01, ema_nimg=30)], [Phase("p", "a", [Term("t", pull)], repeats=2, batch="fresh")])
+    game = Game(
+        [Player("a", {"a": net}, lr=0.01, ema_nimg=30)], [Phase("p", "a", [Term("t", pull)], repeats=2, batch="fresh")]
+    )
     engine = engine_of(game)
     expected = copy.deepcopy(dict(net.state_dict()))
     for step in range(1, 6):
@@ -588,7 +606,9 @@ def test_terms_share_by_memo_within_a_move():
     def logits(ctx: Context) -> torch.Tensor:
         return ctx.memo("real", lambda: ctx.networks["critic"](ctx["x"]))
 
-    game.phases = [Phase("p", "critic", [Term("a", lambda c: logits(c).mean()), Term("b", lambda c: logits(c).square().mean())])]
+    game.phases = [
+        Phase("p", "critic", [Term("a", lambda c: logits(c).mean()), Term("b", lambda c: logits(c).square().mean())])
+    ]
     engine = engine_of(game)
     calls.clear()
     engine.step(), engine.step()
@@ -681,7 +701,10 @@ def test_phases_may_draw_noise_of_different_shapes():
 
     game = Game(
         [Player("a", {"a": nn.Linear(2, 1)}), Player("b", {"b": nn.Linear(2, 1)})],
-        [Phase("a", "a", [Term("t", draws(3))]), Phase("b", "b", [Term("t", lambda c: pull(c) * (c.rand(7).shape == (8, 7)))])],
+        [
+            Phase("a", "a", [Term("t", draws(3))]),
+            Phase("b", "b", [Term("t", lambda c: pull(c) * (c.rand(7).shape == (8, 7)))]),
+        ],
     )
     assert engine_of(game).step().losses["b/t"] > 0
 
