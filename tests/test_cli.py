@@ -1,0 +1,331 @@
+"""The command line: what it prints, where, with which exit code, how fast, and that it stays offline."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gantoolkit import __version__, cli
+from gantoolkit.model import Model
+
+PLUGIN = """
+import click, time
+from gantoolkit import hookimpl
+
+@hookimpl
+def gantk_commands():
+    def wait():
+        click.echo("waiting")
+        time.sleep(30)
+    def fail():
+        raise ZeroDivisionError("a bug")
+    def pour():
+        while True:
+            click.echo("x" * 1000)
+    return [click.Command(f.__name__, callback=f) for f in (wait, fail, pour)]
+"""
+HEAVY = ("torch", "numpy", "kornia", "albumentations", "skimage", "cv2", "PIL", "pydantic", "rich", "tensorboard")
+
+
+@pytest.fixture
+def gantk(capsys: pytest.CaptureFixture[str]) -> Any:
+    """`gantk(...)` → (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        code = cli.call([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def plugins_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "commands.py").write_text(PLUGIN)
+    return folder
+
+
+def process(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "gantoolkit", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+# ---- help ----
+
+
+def test_help_shows_commands_and_tasks(gantk: Any) -> None:
+    code, shown, _ = gantk("--help")
+    assert code == 0
+    assert all(f"\n  {name} " in shown for name in cli.COMMANDS)
+    assert "superres  enlarge pictures" in shown and "First try: gantk run superres" in shown
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["run"], ["train"], ["eval"], ["models"], ["data"], ["plugins"], ["doctor"]]
+    + [["models", verb] for verb in ("list", "show", "import", "export")]
+    + [["data", "check"], ["plugins", "list"], ["run", "superres"], ["train", "superres"], ["eval", "superres"]],
+)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_command_has_help(command: list[str], flag: str, gantk: Any) -> None:
+    code, shown, error = gantk(*command, flag)
+    assert (code, error) == (0, "")
+    assert shown.startswith(" ".join(["Usage: gantk", *command]))
+    described = [line for line in shown.splitlines() if line.startswith("  ") and line.strip()]
+    assert len(described) >= 2
+
+
+def test_version(gantk: Any) -> None:
+    assert gantk("--version") == (0, f"gantk, version {__version__}\n", "")
+
+
+# ---- exit codes ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trian"], 2, "no command is called 'trian'; did you mean train"),
+        (["superres"], 2, "'superres' is a task; type gantk run superres"),
+        (["run", "superes"], 2, "no task is called 'superes'; did you mean superres?"),
+        (["run", "pyproject.toml"], 2, "put the task first: gantk run superres pyproject.toml"),
+        (["run", "superres", "--modle", "x"], 2, "--modle"),
+        (["run", "superres", "--scale", "5"], 2, "--scale"),
+        (["run", "superres", "--detail", "7", "x.png"], 2, "--detail: should be less than or equal to 1, got 7.0"),
+        (["run", "superres", "-m", "photo-x5"], 2, "did you mean photo-x4"),
+        (["train", "superres"], 2, "no folder of photographs was named; gantk train superres PHOTOS/"),
+        (["train", "superres", "--preset", "tny"], 2, "has no preset 'tny'; did you mean tiny?"),
+        (["train", "superres", "--set", "btach=3"], 2, "no option is called 'btach'; did you mean batch"),
+        (["train", "superres", "--set", "batch"], 2, "--set batch: not an assignment, expected KEY=VALUE"),
+        (["train", "superres", "--batch", "0"], 2, "--batch: should be greater than 0, got 0"),
+        (["train", "superres", "--device", "tpu", "--dry-run"], 2, "device 'tpu' is not available here"),
+        (["train", "superres", "--config", "no-such.toml"], 3, "cannot read no-such.toml: No such file"),
+        (["models", "list", "--task", "dance"], 2, "no task is called 'dance'"),
+        (["models", "show", "photo"], 2, "no model is called 'photo'; did you mean photo-x4"),
+        (["models", "import", "no-such.pth"], 3, "no-such.pth"),
+        (["models", "import", "x.pth", "--name", "../x"], 2, "'../x' cannot name a model"),
+        (["models", "export", "photo-x4", "pyproject.toml"], 2, "pyproject.toml already exists; add --force"),
+        (["data", "check", "no-such-folder"], 3, "no-such-folder is not a folder"),
+        (["--plugins-dir", "no-such-folder", "plugins", "list"], 3, "--plugins-dir no-such-folder is not a folder"),
+    ],
+)
+def test_mistakes_get_one_line_and_an_exit_code(arguments: list[str], code: int, message: str, gantk: Any) -> None:
+    got, shown, error = gantk(*arguments)
+    assert got == code
+    assert message in error + shown
+    assert "Traceback" not in error
+    assert error.count("\n") <= 4, "one line of ours, or click's usage and its line"
+
+
+def test_a_bug_keeps_its_traceback_and_exits_1(plugins_dir: Path) -> None:
+    done = process("--plugins-dir", plugins_dir, "fail")
+    _, error = done.communicate(timeout=60)
+    assert done.returncode == 1
+    assert error.startswith("Traceback") and error.rstrip().endswith("ZeroDivisionError: a bug")
+
+
+def test_ctrl_c_exits_130(plugins_dir: Path) -> None:
+    waiting = process("--plugins-dir", plugins_dir, "wait", env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert waiting.stdout is not None and waiting.stdout.readline() == "waiting\n"
+    waiting.send_signal(signal.SIGINT)
+    _, error = waiting.communicate(timeout=60)
+    assert (waiting.returncode, error) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["pour"], ["--help"], ["plugins", "list", "--json"]])
+def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], plugins_dir: Path) -> None:
+    pouring = process("--plugins-dir", plugins_dir, *arguments)
+    assert pouring.stdout is not None and pouring.stderr is not None
+    pouring.stdout.close()
+    assert (pouring.stderr.read(), pouring.wait(timeout=60)) == ("", 0)
+
+
+# ---- training's configuration ----
+
+
+def test_later_layers_win(gantk: Any, tmp_path: Path) -> None:
+    """defaults < preset < file < --set < options"""
+    file = tmp_path / "é.toml"
+    file.write_text("blocks = 3\npatch = 64\nseed = 3\nlr = 0.5\n", encoding="utf-8")
+    command = ["train", "superres", "--dry-run", "--preset", "tiny", "--config", file]
+    command += ["--set", "patch=80", "--set", "seed=4", "--set", "scale=2", "--seed", "5", "--no-channels-last"]
+    code, shown, _ = gantk(*command)
+    config = json.loads(shown)
+    expected = {
+        "keep": 2,  # default
+        "channels": 16,  # preset
+        "blocks": 3,  # file over preset
+        "lr": 0.5,
+        "patch": 80,  # --set over file
+        "scale": 2,
+        "seed": 5,  # option over --set
+        "channels_last": False,
+    }
+    assert code == 0
+    assert {key: config[key] for key in expected} == expected
+    assert config["device"] != "auto" and config["precision"] != "auto", "resolved: the run can be repeated from it"
+
+
+def test_a_dry_run_is_a_file_that_repeats_it(gantk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, first, _ = gantk("train", "superres", "--dry-run", "--preset", "tiny")
+    values = {key: value for key, value in json.loads(first).items() if value is not None}
+    Path("again.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items()))
+    assert gantk("train", "superres", "--dry-run", "--config", "again.toml") == (0, first, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["again.toml"], "nothing was trained"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (b"batch = ", 3, "is not TOML"),
+        (b"\xff\xfe", 3, "is not TOML"),
+        (b"bacth = 3", 2, "no option is called 'bacth'; did you mean batch"),
+        (b"[superres]\nbatch = 3", 2, "no option is called 'superres'"),
+        (b"batch = 'many'", 2, "--batch: should be a valid integer"),
+    ],
+)
+def test_a_wrong_file_is_explained(text: bytes, code: int, message: str, gantk: Any, tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_bytes(text)
+    got, _, error = gantk("train", "superres", "--config", tmp_path / "f.toml")
+    assert got == code and message in error
+
+
+def test_a_task_may_not_take_our_options(tmp_path: Path, gantk: Any) -> None:
+    (tmp_path / "greedy.py").write_text(
+        "from gantoolkit import Options, Task, TaskEntry, hookimpl, option\n"
+        "class Run(Options):\n    quiet: bool = option(False, 'mine')\n"
+        "class Greedy(Task):\n    name, summary, RunOptions = 'greedy', 'takes', Run\n"
+        "@hookimpl\ndef gantk_tasks(): return [TaskEntry('greedy', 'takes', Greedy)]\n"
+    )
+    code, _, error = gantk("--plugins-dir", tmp_path, "run", "greedy")
+    assert code == 5 and "'--quiet'" in error
+
+
+# ---- models, data, doctor ----
+
+
+def test_models_come_in_are_listed_shown_and_go_out(
+    gantk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gantk_superres import networks
+
+    monkeypatch.setenv("GANTK_HOME", str(tmp_path / "home"))
+    network = networks.build({"arch": "srvgg", "scale": 2, "channels": 8, "convs": 1})
+    torch.save({"params": network.state_dict()}, tmp_path / "their net.pth")
+    code, shown, error = gantk("models", "import", tmp_path / "their net.pth", "--name", "theirs")
+    assert (code, error) == (0, "") and "next: gantk run superres --model theirs" in shown
+    assert gantk("models", "import", tmp_path / "their net.pth", "--name", "theirs")[0] == 2
+    assert gantk("models", "import", tmp_path / "their net.pth", "--name", "theirs", "--force")[0] == 0
+    rows = {row["name"]: row for row in json.loads(gantk("models", "list", "--json")[1])}
+    assert rows["theirs"]["task"] == "superres" and rows["photo-x4"]["default"]
+    people = gantk("models", "list", "--task", "superres")[1]
+    assert "* photo-x4 " in people and "  theirs " in people
+    described = json.loads(gantk("models", "show", "theirs", "--json")[1])
+    assert described["network"]["scale"] == 2 and "Imported from their net.pth" in described["card"]
+    shown = gantk("models", "show", "theirs")[1]
+    assert "scale 2" in shown and "# their net" in shown
+    code, shown, error = gantk("models", "export", "theirs", tmp_path / "t.onnx")
+    assert code == 0 and (tmp_path / "t.onnx").stat().st_size > 1000 and "parity" in shown, error
+    assert gantk("models", "export", "theirs", tmp_path / "t.xyz")[0] == 2
+
+
+def test_a_hostile_file_is_refused_and_not_executed(gantk: Any, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"params": Evil()}, tmp_path / "evil.pth")
+    code, _, error = gantk("models", "import", tmp_path / "evil.pth")
+    assert code == 3 and "evil.pth" in error and not (tmp_path / "ran").exists()
+
+
+def test_data_check_says_what_it_sees(gantk: Any, photos: Path) -> None:
+    (photos / "torn.png").write_bytes(b"\x89PNG")
+    code, shown, _ = gantk("data", "check", photos)
+    assert code == 3 and "problem" in shown and "torn.png" in shown
+    code, shown, _ = gantk("data", "check", photos, "--json")
+    report = json.loads(shown)
+    assert code == 3 and not report["usable"] and len(report["problems"]) >= 1
+
+
+def test_doctor_describes_the_installation(gantk: Any) -> None:
+    code, shown, _ = gantk("doctor", "--json")
+    facts = json.loads(shown)
+    assert code == 0 and facts["gantoolkit"] == __version__ and facts["torch"] == torch.__version__
+    assert facts["plugins"]["superres"] == "loaded (gantoolkit)"
+    assert facts["models"]["superres/photo-x4"]
+    code, shown, _ = gantk("doctor")
+    assert code == 0 and all(title in shown for title in ("devices:", "packages:", "plugins:", "models:"))
+
+
+def test_a_model_that_breaks_its_promise_does_not_break_the_doctor(gantk: Any, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from gantoolkit import ModelEntry, hookimpl\n"
+        "@hookimpl\ndef gantk_models(): return [ModelEntry('odd', 'x', '', dict, available=lambda: 1 / 0)]\n"
+    )
+    code, shown, _ = gantk("--plugins-dir", tmp_path, "doctor", "--json")
+    assert code == 0 and json.loads(shown)["models"]["x/odd"] == "broken: ZeroDivisionError: division by zero"
+
+
+def test_a_trained_run_is_a_model_by_its_folder(gantk: Any, tmp_path: Path) -> None:
+    Model("superres", {"scale": 3}, {"model": {"w": torch.ones(2)}}, name="mine").save(tmp_path / "run" / "model")
+    assert "scale 3" in gantk("models", "show", tmp_path / "run")[1]
+
+
+# ---- light and offline ----
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["--version"], ["models", "list"]])
+def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys; from gantoolkit.cli import call\n"
+        f"code = call({arguments!r})\n"
+        f"print(code, sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "0 []\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+def test_quick_commands_are_quick(arguments: list[str]) -> None:
+    """0.3 s is promised on an idle machine; a busy one gets three times as much."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        process(*arguments).communicate(timeout=60)
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(5)) < 1.0
+
+
+def test_nothing_here_needs_a_network(photos: Path, tmp_path: Path) -> None:
+    """Help, discovery and a whole training, where making any socket is an error."""
+    script = (
+        "import socket, sys\n"
+        "class Blocked(socket.socket):\n"
+        "    def __init__(self, *args, **kwargs): raise RuntimeError('a socket was made')\n"
+        "socket.socket = Blocked\n"
+        "socket.create_connection = socket.getaddrinfo = Blocked\n"
+        "import gantoolkit\n"
+        "from gantoolkit.cli import call\n"
+        "from gantoolkit.plugins import discover\n"
+        "discover()\n"
+        "assert call(['--help']) == 0 and call(['plugins', 'list']) == 0\n"
+        "sys.exit(call(['train', 'superres', *sys.argv[1:]]))\n"
+    )
+    small = ["--preset", "tiny", "--batch", "2", "--fidelity-nimg", "2", "--adversarial-nimg", "2", "--device", "cpu"]
+    command = [sys.executable, "-c", script, str(photos), "--run", str(tmp_path / "run"), *small]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
