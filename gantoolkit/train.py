@@ -135,6 +135,8 @@ class Training:
             self.played, self.finished = state["played"], state["finished"]
             self.best, self.roll_backs = state["best"], state["roll_backs"]
             self.log.truncate_after(state["total_nimg"], state["total_steps"])
+        else:
+            self.log.truncate_after(-1, 0)  # what was killed before its first checkpoint starts anew
         while len(self.played) < len(self.stages):
             stage = self.stages[len(self.played)]
             engine = self._start(stage)
