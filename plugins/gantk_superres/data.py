@@ -14,6 +14,7 @@ from gantoolkit.errors import GantkError, InputError
 from gantoolkit.task import DataReport
 
 HELD_OUT = 0.08  # share of the files that scores while training use
+LEAST = 12  # pixels: the smallest side that ×2, ×3 and ×4 divide
 TRIES = 3  # random windows per sample, of which the one with most detail is taken
 
 
@@ -30,15 +31,7 @@ class Patches:
 
     def __init__(self, files: Sequence[Path], size: int) -> None:
         self.size = size
-        self.pictures = [rgb(file) for file in files]
-        for file, picture in zip(files, self.pictures, strict=True):
-            if min(picture.shape[:2]) < size:
-                raise InputError(
-                    f"{file} is smaller than a training patch",
-                    expected=f"at least {size}×{size}",
-                    actual=f"{picture.shape[1]}×{picture.shape[0]}",
-                    remedy="leave it out, or set a smaller --set patch=N",
-                )
+        self.pictures = [large_enough(file, size) for file in files]
         # large pictures hold more patches: an epoch visits each in proportion to its area
         self._of = np.repeat(
             np.arange(len(files)), [max(1, round(p.shape[0] * p.shape[1] / size**2)) for p in self.pictures]
@@ -69,22 +62,42 @@ class Photos(Patches):
     """The training side of a folder of photographs; `held_out` keeps centre crops of the rest for scores."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        train, rest = split_by_name(pictures_in(folder), HELD_OUT)
-        if not train or not rest:  # a handful of files: learn from all, score on the first few
-            train = pictures_in(folder)
-            rest = train[:4]
+        train, rest = _split(pictures_in(folder))
         super().__init__(train, size)
-        side = 4 * (min(size * 2, 256) // 4)
-        self.held_out = [centre(rgb(file), side) for file in rest[:8]]
+        side = max(LEAST, min(size * 2, 256))
+        self.held_out = [centre(large_enough(file, size), side) for file in rest]
+
+
+def _split(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """(to train on, to score on): the latter at most eight, and from a handful of files the first few of all."""
+    train, rest = split_by_name(files, HELD_OUT)
+    return (train, rest[:8]) if train and rest else (files, files[:4])
+
+
+def large_enough(file: Path, size: int) -> np.ndarray:
+    """A picture as H×W×3 uint8.
+
+    Raises:
+        InputError: it cannot be read, or holds no patch of that size.
+    """
+    picture = rgb(file)
+    if problem := _too_small(picture.shape[1], picture.shape[0], size):
+        raise InputError(f"{file} cannot be trained on: {problem}", remedy="leave it out, or set a smaller --patch")
+    return picture
+
+
+def _too_small(width: int, height: int, size: int) -> str | None:
+    if min(width, height) < max(size, LEAST):
+        return f"{width}×{height} is smaller than a patch of {max(size, LEAST)}×{max(size, LEAST)}"
+    return None
 
 
 def rgb(file: Path) -> np.ndarray:
     """A picture as H×W×3 uint8; alpha is dropped."""
     pixels = images.read(file).pixels
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        pixels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        top = 1 if pixels.dtype == np.float32 else 65535
+        pixels = np.clip(np.rint(pixels * np.float32(255 / top)), 0, 255).astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
@@ -102,31 +115,33 @@ def check(folder: Path, size: int) -> DataReport:
         files = pictures_in(folder)
     except InputError as error:
         return DataReport(problems=[(str(folder), str(error))], usable=False)
-    sizes, small = [], 0
+    sizes = []
     for file in files:
         try:
             height, width = images.read(file).pixels.shape[:2]
         except GantkError as error:
             report.problems.append((str(file), str(error)))
             continue
-        if min(height, width) < size:
-            small += 1
-            report.problems.append((str(file), f"{width}×{height} is smaller than a {size}×{size} patch"))
-        sizes.append((width, height))
-    usable = len(sizes) - small
-    train, held_out = split_by_name(files, HELD_OUT)
-    report.facts["pictures"] = f"{len(files)} files, {usable} usable"
+        if problem := _too_small(width, height, size):
+            report.problems.append((str(file), problem))
+        else:
+            sizes.append((width, height))
+    report.facts["pictures"] = f"{len(files)} files, {len(sizes)} usable"
     if sizes:
         pixels = sum(width * height for width, height in sizes)
-        report.facts["sizes"] = f"{min(sizes)[0]}×{min(sizes)[1]} to {max(sizes)[0]}×{max(sizes)[1]}"
+        (small, large) = (pick(sizes, key=lambda s: s[0] * s[1]) for pick in (min, max))
+        report.facts["sizes"] = f"{small[0]}×{small[1]} to {large[0]}×{large[1]}, {pixels / 1e6:.1f} megapixels in all"
         report.facts["patches"] = f"about {pixels // size**2} of {size}×{size}"
-    report.facts["split"] = f"{len(train)} to train on, {len(held_out)} held out by name"
-    report.usable = usable == len(files)
+        report.facts["memory"] = f"{pixels * 3 / 1e6:.0f} MB while training"
+    train, scored = _split(files)
+    again = " of the same" if len(train) == len(files) else ", held out by name"
+    report.facts["split"] = f"{len(train)} to train on, {len(scored)}{again} to score on"
+    report.usable = len(sizes) == len(files)
     if not report.usable:
         report.advice.append("move the pictures listed above out of the folder; training refuses them")
-    if 0 < usable < 10:
+    if 0 < len(sizes) < 10:
         report.advice.append("fewer than 10 pictures: expect a model that suits these only")
-    if usable:
+    if report.usable:
         report.advice.append(f"next: gantk train superres {folder}")
     return report
 

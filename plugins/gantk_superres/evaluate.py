@@ -38,23 +38,28 @@ class Figures:
 def evaluate(options: EvalOptions, console: Console) -> int:
     """Print a table with a protocol line; one JSON row a way with `--json`."""
     files = _files(options)
+    if options.sheet is not None:
+        _writable(options.sheet)
     crop = options.scale if options.crop is None else options.crop
-    truths = [_divisible(rgb(file), options.scale) for file in files]
-    inputs = [lowered(truth, options.scale, options.degradation, options.seed) for truth in truths]
-    rows = []
     names = [name.strip() for name in options.vs.split(",") if name.strip()] + [options.model]
+    ways = [_way(name, options) for name in names]  # a wrong name is said before anything is measured
+    truths = [_truth(file, options.scale, crop) for file in files]
+    inputs = [
+        lowered(truth, options.scale, options.degradation, options.seed + index)
+        for index, truth in enumerate(truths)
+    ]
+    rows = []
     with console.progress(len(names) * len(files), "pictures", "measuring") as bar:
-        for name in names:
-            enlarge = _way(name, options)
+        for name, enlarge in zip(names, ways, strict=True):
             outputs = []
-            for low, truth in zip(inputs, truths, strict=True):
-                outputs.append(enlarge(low)[: truth.shape[0], : truth.shape[1]])
+            for low in inputs:
+                outputs.append(enlarge(low))
                 bar.advance(1)
             label = name or f"{find('superres').name} (detail {options.detail:g})"
             rows.append(Figures(label, measure(outputs, truths, crop), outputs))
     protocol = (
         f"{len(files)} pictures, ×{options.scale}, {options.degradation} input"
-        + (f" (seed {options.seed})" if options.degradation != "bicubic" else " (antialiased, as MATLAB's imresize)")
+        + (f" (seed {options.seed} + the picture's number)" if options.degradation != "bicubic" else " (antialiased, as MATLAB's imresize)")
         + f", 8 bit, crop {crop} px; lower is better for {rows[0].cards[-1].name}"
     )
     _print(rows, protocol, console)
@@ -91,10 +96,24 @@ def _files(options: EvalOptions) -> list[Path]:
     return files
 
 
-def _divisible(truth: np.ndarray, scale: int) -> np.ndarray:
+def _writable(sheet: Path) -> None:
+    images.format_for(sheet)
+    if sheet.exists():
+        raise UsageError(f"{sheet} exists already", remedy="give the sheet another name")
+
+
+def _truth(file: Path, scale: int, crop: int) -> np.ndarray:
+    """A picture as H×W×3 uint8, cut at the right and the bottom to sizes that the scale divides."""
+    truth = rgb(file)
     height, width = (side // scale * scale for side in truth.shape[:2])
-    if not height or not width:
-        raise InputError(f"a picture of {truth.shape[1]}×{truth.shape[0]} is too small for ×{scale}")
+    least = metrics.SSIM_WINDOW + 2 * crop
+    if min(height, width) < least:
+        raise InputError(
+            f"{file} is too small to be measured",
+            expected=f"at least {-(-least // scale) * scale} pixels a side",
+            actual=f"{truth.shape[1]}×{truth.shape[0]}",
+            remedy="leave it out" if crop <= scale else "leave it out, or use a smaller --crop",
+        )
     return np.ascontiguousarray(truth[:height, :width])
 
 
@@ -137,7 +156,7 @@ def _sheet(
             cells.append(np.kron(window, np.ones((2, 2, 1), np.uint8)))
             labels.append(name)
     sheet = images.contact_sheet(cells, len(rows) + 1, labels)
-    images.write(images.Picture(sheet), path, force=True)
+    images.write(images.Picture(sheet), path)
 
 
 def _busiest(picture: np.ndarray, side: int) -> tuple[int, int]:
