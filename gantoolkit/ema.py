@@ -26,7 +26,8 @@ class Average:
             for name, network in networks.items()
         }
         # state_dict knows which tensors are kept; a parameter or buffer under two names is averaged under both
-        parameters, buffers = [], []
+        parameters: list[tuple[Tensor, Tensor]] = []
+        buffers: list[tuple[Tensor, Tensor]] = []
         for name, network in networks.items():
             named = [
                 (parameters, network.named_parameters(remove_duplicate=False)),

@@ -157,9 +157,7 @@ class Game:
                 *((f"every of term {t.name!r}", t.every) for t in phase.terms),
             ]:
                 if count < 1:
-                    raise UsageError(
-                        f"phase {phase.name!r}: {what} is too small", expected="at least 1", actual=count
-                    )
+                    raise UsageError(f"phase {phase.name!r}: {what} is too small", expected="at least 1", actual=count)
             if phase.terms and all(term.every > 1 for term in phase.terms):
                 raise UsageError(
                     f"phase {phase.name!r} has only lazy terms",

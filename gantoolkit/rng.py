@@ -44,7 +44,5 @@ def load(saved: Mapping[str, Any], engine: torch.Generator, device: torch.device
         torch.cuda.set_rng_state(saved["cuda"], device)
     key, (has_gauss, gauss) = saved["numpy"]["key"], saved["numpy"]["gauss"]
     numpy_state = {"key": key.numpy().astype(np.uint32), "pos": saved["numpy"]["pos"]}
-    np.random.set_state(
-        {"bit_generator": "MT19937", "state": numpy_state, "has_gauss": has_gauss, "gauss": gauss}
-    )
+    np.random.set_state({"bit_generator": "MT19937", "state": numpy_state, "has_gauss": has_gauss, "gauss": gauss})
     random.setstate((3, tuple(saved["python"]), saved["python_gauss"]))
