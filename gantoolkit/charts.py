@@ -177,9 +177,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis) -> list[str]:
         x = x_axis.at(value)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{images(value)}</text>')
-    parts.append(
-        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">nimg: real images shown</text>'
-    )
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">nimg: real images shown</text>')
     return parts
 
 

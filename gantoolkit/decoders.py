@@ -104,9 +104,7 @@ def _read(stream: BinaryIO, name: str) -> Picture:
         raise InputError(f"cannot read {name}: it does not fit in memory") from None
     # Decoders raise whatever comes to their mind on damaged bytes: struct.error, SyntaxError, IndexError...
     except Exception as error:
-        raise InputError(
-            f"cannot decode {name}: {error}", remedy="the file is damaged or cut short"
-        ) from error
+        raise InputError(f"cannot decode {name}: {error}", remedy="the file is damaged or cut short") from error
     return _upright(picture)
 
 
@@ -303,9 +301,7 @@ def _deep_tiff(stream: BinaryIO, page: Any) -> tuple[np.ndarray, np.ndarray | No
 def _unmultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     top = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
     straight = pixels * (top / np.maximum(alpha, 1e-9 if top == 1 else 1))[..., None]
-    return (
-        straight.astype(np.float32) if top == 1 else np.rint(np.minimum(straight, top)).astype(pixels.dtype)
-    )
+    return straight.astype(np.float32) if top == 1 else np.rint(np.minimum(straight, top)).astype(pixels.dtype)
 
 
 def _upright(picture: Picture) -> Picture:

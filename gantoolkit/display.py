@@ -151,9 +151,7 @@ class TrainingDisplay:
 
         with self._lock:
             nimg = self._row.get("nimg", 0)
-            heading = Text(
-                on_one_line(self.title or "training"), style="bold", no_wrap=True, overflow="ellipsis"
-            )
+            heading = Text(on_one_line(self.title or "training"), style="bold", no_wrap=True, overflow="ellipsis")
             if self._row:
                 heading.append(f"  {on_one_line(self._stage())}", style="cyan")
                 heading.append(f"  step {self._row['step']}", style="dim")
@@ -185,9 +183,7 @@ class TrainingDisplay:
             phase, _, term = name.partition("/")
             if group == "losses":
                 # No-break spaces keep a term and its value together where a narrow terminal breaks the line.
-                phases.setdefault(phase, []).append(
-                    on_one_line(f"{term or phase}\u00a0{short(smooth.value)}")
-                )
+                phases.setdefault(phase, []).append(on_one_line(f"{term or phase}\u00a0{short(smooth.value)}"))
             elif group == "grad_norm":
                 phases.setdefault(name, [])
         table = Table.grid(padding=(0, 2), expand=True)
@@ -340,9 +336,7 @@ def _live(draw: Callable[[], RenderableType], owner: object) -> Iterator[None]:
 
     # Redirecting a stdout that is no terminal would send results to stderr.
     with (
-        Live(
-            get_renderable=draw, console=_console(), refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
-        ),
+        Live(get_renderable=draw, console=_console(), refresh_per_second=4, redirect_stdout=sys.stdout.isatty()),
         _logging_follows(),
     ):
         _screen.append(owner)

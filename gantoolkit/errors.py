@@ -19,9 +19,7 @@ class GantkError(Exception):
 
     exit_code = 3
 
-    def __init__(
-        self, what: str, *, expected: object = None, actual: object = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, expected: object = None, actual: object = None, remedy: str | None = None) -> None:
         self.what, self.expected, self.actual, self.remedy = what, expected, actual, remedy
         parts = [what]
         if expected is not None:

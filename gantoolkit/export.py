@@ -172,9 +172,7 @@ def _onnx_session(source: str | bytes, label: str, threads: int | None) -> Runne
     return run
 
 
-def _compared(
-    network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, ...]], tolerance: float
-) -> Parity:
+def _compared(network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, ...]], tolerance: float) -> Parity:
     name = type(network).__name__
     runner = _onnx_session(serialised, f"{name} as ONNX", None)
     generator = torch.Generator().manual_seed(0)
@@ -251,9 +249,7 @@ def _needed(package: str, extra: str) -> ModuleType:
 
 def _existing(path: str | Path) -> Path:
     if not Path(path).is_file():
-        raise InputError(
-            f"{path}: no such file", expected="an .onnx file", remedy="gantk models export makes one"
-        )
+        raise InputError(f"{path}: no such file", expected="an .onnx file", remedy="gantk models export makes one")
     return Path(path)
 
 

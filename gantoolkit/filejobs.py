@@ -190,9 +190,7 @@ def plan(
         if not error and target != STANDARD:
             key = target.resolve()
             if source != STANDARD and key == source.resolve():
-                raise UsageError(
-                    f"{source} would be overwritten by its own result", remedy="choose another -o"
-                )
+                raise UsageError(f"{source} would be overwritten by its own result", remedy="choose another -o")
             if key in owners:
                 raise UsageError(
                     f"{owners[key]} and {source} would both be written to {target}",

@@ -128,9 +128,7 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
         AdversarialLoss("lsgan", _lsgan_critic, _lsgan_generator),
         AdversarialLoss("wasserstein", _wasserstein_critic, _linear_generator),
         AdversarialLoss("rpgan", _pairing_critic, _swapped(_pairing_critic), needs_real=True),
-        AdversarialLoss(
-            "ragan", _average_critic, _swapped(_average_critic), needs_real=True, couples_batch=True
-        ),
+        AdversarialLoss("ragan", _average_critic, _swapped(_average_critic), needs_real=True, couples_batch=True),
     )
 }
 

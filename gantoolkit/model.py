@@ -60,9 +60,7 @@ class Model:
         if folder.exists() and not force:
             raise UsageError(f"{folder} already exists", remedy="add --force to replace it")
         if folder.exists() and not is_model(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-            raise UsageError(
-                f"{folder} is not a model and will not be replaced", remedy="choose another name"
-            )
+            raise UsageError(f"{folder} is not a model and will not be replaced", remedy="choose another name")
         files = {
             f"{variant}.safetensors": to_bytes({key: _stored(value, half) for key, value in state.items()})
             for variant, state in self.weights.items()

@@ -121,9 +121,7 @@ class Plugins:
                 if (hook, key) in self._owner:
                     kind = hook.removeprefix("gantk_").removesuffix("s")
                     owner = self._owner[hook, key]
-                    raise PluginError(
-                        f"{record.source} offers the {kind} {key!r}, which {owner} offers already"
-                    )
+                    raise PluginError(f"{record.source} offers the {kind} {key!r}, which {owner} offers already")
 
     # ---- finding ----
 
@@ -148,13 +146,9 @@ class Plugins:
         for record in self.records:
             if name == record.name or name in record.tasks:
                 if record.status == "broken":
-                    raise PluginError(
-                        f"the plugin {record.name!r} ({record.source}) is broken: {record.error}"
-                    )
+                    raise PluginError(f"the plugin {record.name!r} ({record.source}) is broken: {record.error}")
                 if record.status == "disabled":
-                    raise UsageError(
-                        f"the plugin {record.name!r} ({record.source}) is disabled: {record.error}"
-                    )
+                    raise UsageError(f"the plugin {record.name!r} ({record.source}) is disabled: {record.error}")
         raise UsageError(f"no task is called {name!r}", remedy=near(name, self._offers["gantk_tasks"]))
 
     def models(self, task: str | None = None) -> list[ModelEntry]:
@@ -314,9 +308,7 @@ def _tried(module: Any, name: str) -> dict[str, dict[str, Any]]:
     """
     version = getattr(module, "GANTK_API", hookspecs.API_VERSION)
     if version != hookspecs.API_VERSION:
-        raise PluginError(
-            "made for another plugin API", expected=f"version {hookspecs.API_VERSION}", actual=version
-        )
+        raise PluginError("made for another plugin API", expected=f"version {hookspecs.API_VERSION}", actual=version)
     trial = manager()
     trial.register(module, name=name)
     trial.check_pending()
@@ -331,9 +323,7 @@ def _collected(hook: str, answers: Iterable[Any]) -> dict[str, Any]:
     """The items of one hook by what makes each unique: its name, a model's with the task it is for."""
     items: dict[str, Any] = {}
     for answer in answers:
-        pairs = (
-            answer.items() if isinstance(answer, Mapping) else [(_key(hook, item), item) for item in answer]
-        )
+        pairs = answer.items() if isinstance(answer, Mapping) else [(_key(hook, item), item) for item in answer]
         for key, item in pairs:
             if key in items:
                 raise PluginError(f"{hook} offers {key!r} twice")

@@ -159,11 +159,7 @@ def _header(run: Path, config: Mapping[str, Any], rows: Sequence[dict[str, Any]]
 
 
 def _fact(value: Any) -> str:
-    return (
-        ", ".join(f"{key}: {inner}" for key, inner in value.items())
-        if isinstance(value, dict)
-        else str(value)
-    )
+    return ", ".join(f"{key}: {inner}" for key, inner in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _seconds_trained(steps: Sequence[Mapping[str, Any]]) -> float:
@@ -252,16 +248,12 @@ def _samples(run: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return _none("No sample has been drawn yet.")
     count = min(len(rows), SAMPLES_SHOWN)
-    chosen = [rows[round(index * (len(rows) - 1) / max(1, count - 1))] for index in range(count - 1)] + [
-        rows[-1]
-    ]
+    chosen = [rows[round(index * (len(rows) - 1) / max(1, count - 1))] for index in range(count - 1)] + [rows[-1]]
     figures = []
     for row in chosen:
         at = escape(f"at {images(row['nimg'])} images")
         source = _embedded(run, str(row.get("file", "")))
-        picture = (
-            f'<img alt="sample {at}" src="{source}">' if source else _none("This picture cannot be read.")
-        )
+        picture = f'<img alt="sample {at}" src="{source}">' if source else _none("This picture cannot be read.")
         figures.append(f"<figure>{picture}<figcaption>{at}</figcaption></figure>")
     return f'<div class="samples">{"".join(figures)}</div>'
 

@@ -75,9 +75,7 @@ def weights(
     if kernel not in KERNELS:
         raise UsageError(f"unknown resampling kernel {kernel!r}", expected=" or ".join(sorted(KERNELS)))
     if in_size < 1 or out_size < 1:
-        raise UsageError(
-            "cannot resample", expected="lengths of at least 1 pixel", actual=(in_size, out_size)
-        )
+        raise UsageError("cannot resample", expected="lengths of at least 1 pixel", actual=(in_size, out_size))
     function, width = KERNELS[kernel]
     scale = out_size / in_size if scale is None else scale
     shrink = min(scale, 1.0) if antialias else 1.0
@@ -107,9 +105,7 @@ def _block(index: np.ndarray, weight: np.ndarray) -> tuple[int, int, np.ndarray]
 
 
 @lru_cache(maxsize=64)
-def _blocks(
-    in_size: int, out_size: int, kernel: str, antialias: bool
-) -> tuple[tuple[int, int, np.ndarray], ...]:
+def _blocks(in_size: int, out_size: int, kernel: str, antialias: bool) -> tuple[tuple[int, int, np.ndarray], ...]:
     index, weight = weights(in_size, out_size, kernel, None, antialias)
     # About as many new input pixels per block as the kernel is wide: half of each product is useful.
     rows = max(16, round(2 * index.shape[1] * out_size / in_size))

@@ -77,9 +77,7 @@ def _halves(span: Span, length: int, overlap: int, multiple: int) -> list[Span]:
     middle = span.first + _round_up((span.last - span.first) // 2, multiple)
     cores = [(span.first, middle), (middle, span.last)]
     return [
-        Span(first, last, max(0, first - overlap), min(length, last + overlap))
-        for first, last in cores
-        if first < last
+        Span(first, last, max(0, first - overlap), min(length, last + overlap)) for first, last in cores if first < last
     ]
 
 
@@ -167,9 +165,7 @@ def tiled(
         if core is None:  # outside the handler: the exception holds the tensors that must go
             limit = min(limit, longest // 2 + multiple)
             if longest <= max(MIN_TILE, multiple):
-                raise InputError(
-                    f"not enough memory on {device} for one tile of {longest} pixels", remedy=MEMORY
-                )
+                raise InputError(f"not enough memory on {device} for one tile of {longest} pixels", remedy=MEMORY)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             parts = [

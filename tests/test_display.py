@@ -121,9 +121,7 @@ with progress(3, "files", "Upscaling") as files:
     status, shown, results = on_a_terminal(code)
     assert status == 0 and results == "0\n1\n2\n"
     lines = lines_of(shown)
-    assert any(
-        re.search(r"Upscaling \[red\]photo-2\.png +━+ +3/3 .* files/s  in 0:0\d", line) for line in lines
-    )
+    assert any(re.search(r"Upscaling \[red\]photo-2\.png +━+ +3/3 .* files/s  in 0:0\d", line) for line in lines)
     assert any(re.search(r"in tiles .*2/2", line) for line in lines)
     assert max(map(len, lines)) <= 80
 
@@ -221,9 +219,7 @@ def test_without_a_terminal_rich_is_not_imported() -> None:
         "with progress(2, 'files', 'x') as bar: bar.advance()\n"
         "print('rich' in sys.modules, 'torch' in sys.modules)"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
 
 
 @pytest.mark.parametrize(

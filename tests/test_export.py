@@ -115,9 +115,7 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"the old one"
 
 
-def test_broken_files_and_wrong_inputs_are_input_errors(
-    exported: tuple[nn.Module, Path], tmp_path: Path
-) -> None:
+def test_broken_files_and_wrong_inputs_are_input_errors(exported: tuple[nn.Module, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported[1].read_bytes()[:200])
     with pytest.raises(InputError, match=r"broken\.onnx"):

@@ -40,9 +40,7 @@ def test_files_folders_globs_and_standard_input(tree: Path, monkeypatch: pytest.
     assert names(expand(["*.*", "-", "a.png"], False)) == ["a.png", "b.JPG", "-"]
     assert names(expand(["in/deep/ü [1].tif"], False)) == ["in/deep/ü [1].tif"]
     assert names(expand(["in/**/*.gif"], False)) == ["in/deep/d.gif"]
-    assert names(expand(["notes.txt"], False)) == [
-        "notes.txt"
-    ]  # asked for by name: reading it will say why not
+    assert names(expand(["notes.txt"], False)) == ["notes.txt"]  # asked for by name: reading it will say why not
     monkeypatch.setenv("HOME", str(tree))
     assert expand(["~/a.png"], False) == [tree / "a.png"]
 
@@ -151,8 +149,6 @@ def test_bugs_and_interrupts_stop_the_batch() -> None:
         assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    ("errors", "code"), [([None], 0), (["x"], 3), ([None, "x"], 4), (["x", "x"], 4), ([], 0)]
-)
+@pytest.mark.parametrize(("errors", "code"), [([None], 0), (["x"], 3), ([None, "x"], 4), (["x", "x"], 4), ([], 0)])
 def test_exit_codes(errors: list[str | None], code: int) -> None:
     assert Summary([Result(Path("a"), Path("b"), 0.0, error) for error in errors]).exit_code == code

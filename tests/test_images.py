@@ -142,9 +142,7 @@ def test_orientation_is_applied_exactly_once(kind: str, orientation: int, tmp_pa
     stored = Image.fromarray(np.stack([x * 5, y * 7, x * 0 + 90], 2).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, Any] = {"jpg": {"quality": 95, "subsampling": 0}, "webp": {"lossless": True}}.get(
-        kind, {}
-    )
+    options: dict[str, Any] = {"jpg": {"quality": 95, "subsampling": 0}, "webp": {"lossless": True}}.get(kind, {})
     data = encoded(stored, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper()), exif=exif, **options)
     methods = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
     upright = stored.transpose(Image.Transpose(methods[orientation])) if orientation > 1 else stored
@@ -363,9 +361,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     expected = InputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         write(Picture(noise(9, 9)), path, force=True)
-    assert isinstance(error, KeyboardInterrupt) or (
-        "No space" in str(caught.value) and str(path) in str(caught.value)
-    )
+    assert isinstance(error, KeyboardInterrupt) or ("No space" in str(caught.value) and str(path) in str(caught.value))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -432,11 +428,7 @@ def test_sheets_hold_every_picture_where_it_belongs() -> None:
     assert np.all(sheet[4:32, 4 + 2 * 34 : 34 + 2 * 34][2:26] == 80) and np.all(sheet[-20:, -34:] == 255)
     assert contact_sheet(pictures, 3, list("abcde"), 4).shape[0] > sheet.shape[0]
     both = side_by_side(np.zeros((4, 6, 3), np.uint8), np.full((16, 24, 3), 9, np.uint8), ("x", "y"), 2)
-    assert (
-        both.shape[1] == 2 * 24 + 3 * 2
-        and np.all(both[-18:-2, 2:26] == 0)
-        and np.all(both[-18:-2, 28:52] == 9)
-    )
+    assert both.shape[1] == 2 * 24 + 3 * 2 and np.all(both[-18:-2, 2:26] == 0) and np.all(both[-18:-2, 28:52] == 9)
 
 
 def test_a_large_png_needs_little_memory_beside_its_pixels() -> None:

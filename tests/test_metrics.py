@@ -97,9 +97,7 @@ def test_cards_carry_their_protocol() -> None:
     x = picture()
     card = perceptual(x, x)
     assert card.name == "EffLite0-PD" and len(str(card.protocol["weights"])) == 12
-    assert psnr(x, x + np.uint8(1), "rgb", crop=4).line() == (
-        "PSNR-RGB 48.13 dB (n=1, channel=sRGB, peak=255, crop=4)"
-    )
+    assert psnr(x, x + np.uint8(1), "rgb", crop=4).line() == ("PSNR-RGB 48.13 dB (n=1, channel=sRGB, peak=255, crop=4)")
     card = MetricCard("d", 1.5, n=3, protocol={"seed": 0}, interval=(1.0, 2.0))
     assert card.line() == "d 1.5 [1, 2] (n=3, seed=0)"
     assert json.loads(json.dumps(card.to_dict()))["interval"] == [1.0, 2.0]

@@ -80,9 +80,7 @@ def test_a_run_becomes_curves_samples_figures_and_commands(tmp_path: Path) -> No
     (run / "samples").mkdir(parents=True)
     (run / "model").mkdir()
     (run / "events").mkdir()
-    write_config(
-        run, seed=7, versions={"torch": "2.13.0", "devices": {"cpu": "2 threads"}}, config={"scale": 4}
-    )
+    write_config(run, seed=7, versions={"torch": "2.13.0", "devices": {"cpu": "2 threads"}}, config={"scale": 4})
     with RunLog(run, tensorboard=False) as log:
         for step in range(1, 2001):
             losses = {"critic/adversarial": 0.5, "generator/adversarial": 1.0, "generator/pixel": 1 / step}
@@ -144,12 +142,8 @@ EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 
 def test_whatever_a_run_says_is_text(tmp_path: Path) -> None:
     run = tmp_path / "<script>alert(2)<"
-    write_config(
-        run, seed=EVIL, versions={EVIL: EVIL}, config={EVIL: EVIL}, command=["gantk", EVIL], total_nimg=99
-    )
-    (run / "config.json").write_text(
-        (run / "config.json").read_text().replace('"superres"', json.dumps(EVIL))
-    )
+    write_config(run, seed=EVIL, versions={EVIL: EVIL}, config={EVIL: EVIL}, command=["gantk", EVIL], total_nimg=99)
+    (run / "config.json").write_text((run / "config.json").read_text().replace('"superres"', json.dumps(EVIL)))
     with RunLog(run, tensorboard=False) as log:
         for step in (1, 2):
             log.step(step, step, f"{EVIL}{step}", losses={f"{EVIL}/{EVIL}": 1.0}, gauges={EVIL: 2.0})

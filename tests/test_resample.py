@@ -72,9 +72,7 @@ def test_enlarging_a_ramp_by_hand() -> None:
 
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize("kernel", KERNEL_NAMES)
-@pytest.mark.parametrize(
-    "sizes", [((9, 13), (4, 6)), ((5, 3), (20, 7)), ((150, 7), (40, 21)), ((6, 6), (6, 5))]
-)
+@pytest.mark.parametrize("sizes", [((9, 13), (4, 6)), ((5, 3), (20, 7)), ((150, 7), (40, 21)), ((6, 6), (6, 5))])
 def test_agrees_with_the_dense_reference(
     kernel: str, sizes: tuple[tuple[int, int], tuple[int, int]], antialias: bool
 ) -> None:
@@ -132,9 +130,7 @@ def test_dtype_memory_layout_autocast_and_gradient() -> None:
 
 @pytest.mark.parametrize("kernel", KERNEL_NAMES)
 @pytest.mark.parametrize("size", [(300, 21), (50, 180), (200, 180), (1, 1)])
-def test_strips_give_what_one_piece_gives(
-    size: tuple[int, int], kernel: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strips_give_what_one_piece_gives(size: tuple[int, int], kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gantoolkit.resample.STRIP_VALUES", 5000)
     pixels = np.random.default_rng(0).random((200, 90, 3), np.float32)
     whole = resize(torch.from_numpy(pixels).permute(2, 0, 1)[None], size, kernel)[0].permute(1, 2, 0).numpy()

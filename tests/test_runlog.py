@@ -65,9 +65,7 @@ def test_rows_come_back_as_written(tmp_path: Path) -> None:
 
 def test_non_finite_numbers_are_null_and_named(tmp_path: Path) -> None:
     with RunLog(tmp_path, tensorboard=False) as log:
-        log.step(
-            1, 1, "s", losses={"critic/r1": math.nan, "critic/a": 1.0}, lr={"critic": np.float64("-inf")}
-        )
+        log.step(1, 1, "s", losses={"critic/r1": math.nan, "critic/a": 1.0}, lr={"critic": np.float64("-inf")})
     line = (tmp_path / LOG_NAME).read_text()
     (row,) = (json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")),)
     assert row["losses"] == {"critic/r1": None, "critic/a": 1.0} and row["lr"] == {"critic": None}
@@ -93,9 +91,7 @@ def test_any_text_survives_on_one_line(tmp_path: Path, text: str, key: str) -> N
 
 @given(data=st.data(), last=st.integers(1, 30))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_killed_anywhere_and_resumed_equals_undisturbed(
-    tmp_path: Path, data: st.DataObject, last: int
-) -> None:
+def test_killed_anywhere_and_resumed_equals_undisturbed(tmp_path: Path, data: st.DataObject, last: int) -> None:
     """Cut the log at any byte after any checkpoint; the resumed log equals that of a run left alone."""
     checkpoint = data.draw(st.integers(0, last), label="checkpoint's step")
     (tmp_path / LOG_NAME).unlink(missing_ok=True)
@@ -127,9 +123,7 @@ def test_steps_that_show_no_new_images_are_told_apart_by_step(tmp_path: Path) ->
     assert [row["step"] for row in read_log(tmp_path)] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "tail", [b'{"kind":"step","nimg":8,"st', b"\0\0\0\0", b"\xff\xfe{", b"[[[[[[", b'{"kind":3}']
-)
+@pytest.mark.parametrize("tail", [b'{"kind":"step","nimg":8,"st', b"\0\0\0\0", b"\xff\xfe{", b"[[[[[[", b'{"kind":3}'])
 def test_a_broken_tail_is_dropped_and_writing_goes_on(tmp_path: Path, tail: bytes) -> None:
     with RunLog(tmp_path, tensorboard=False) as log:
         write_steps(log, 1, 2)
@@ -204,9 +198,7 @@ def test_a_full_disk_says_so_and_the_torn_line_is_mended(tmp_path: Path) -> None
     assert [row["step"] for row in read_log(tmp_path)] == [*steps, 99]
 
 
-def test_atomic_writing_leaves_the_old_file_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "config.json"
     write_atomically(target, b"old")
 
@@ -249,9 +241,7 @@ def test_a_missing_tensorboard_is_logged_once(tmp_path: Path, monkeypatch: pytes
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, gantoolkit.runlog; print(sorted({'torch', 'tensorboard', 'numpy'} & set(sys.modules)))"
-    )
+    code = "import sys, gantoolkit.runlog; print(sorted({'torch', 'tensorboard', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

@@ -79,9 +79,7 @@ def test_too_small_an_overlap_shows() -> None:
     overlap=st.integers(0, 40),
     multiple=st.integers(1, 8),
 )
-def test_spans_cover_an_axis_once_with_all_its_context(
-    units: int, tile: int, overlap: int, multiple: int
-) -> None:
+def test_spans_cover_an_axis_once_with_all_its_context(units: int, tile: int, overlap: int, multiple: int) -> None:
     length = units * multiple
     cut = spans(length, tile, overlap, multiple)
     assert cut[0].first == 0 and cut[-1].last == length
@@ -97,9 +95,7 @@ def test_spans_cover_an_axis_once_with_all_its_context(
 @pytest.mark.parametrize("size", [(1, 1), (13, 9), (24, 37)])
 def test_sizes_that_a_network_does_not_accept_are_reflected_and_cropped(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    down = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 3 * 4, 3, padding=1), nn.PixelShuffle(2)
-    )
+    down = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 3 * 4, 3, padding=1), nn.PixelShuffle(2))
 
     def network(x: Tensor) -> Tensor:
         assert x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
@@ -124,9 +120,7 @@ def test_a_network_that_shrinks() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
-        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         MemoryError(),
     ],

@@ -73,12 +73,8 @@ class Lazy(click.Group):
     epilog="First try: gantk run superres",
 )
 @click.version_option(__version__, prog_name="gantk")
-@click.option(
-    "--plugins-dir", type=click.Path(path_type=Path), help="a folder whose .py files are plugins too"
-)
-@click.option(
-    "--no-plugins", is_flag=True, help="leave out other people's plugins (they run code when loaded)"
-)
+@click.option("--plugins-dir", type=click.Path(path_type=Path), help="a folder whose .py files are plugins too")
+@click.option("--no-plugins", is_flag=True, help="leave out other people's plugins (they run code when loaded)")
 def cli(plugins_dir: Path | None, no_plugins: bool) -> None:
     """Generative adversarial networks as plugins: train, run and measure them, offline."""
 

@@ -54,9 +54,7 @@ def list_models(task: str | None, as_json: bool) -> None:
         return
     width = max((len(str(row["name"])) for row in rows), default=0) + 2
     for row in rows:
-        click.echo(
-            f"{'*' if row['default'] else ' '} {row['name']:<{width}}{row['task']:<12}{row['summary']}"
-        )
+        click.echo(f"{'*' if row['default'] else ' '} {row['name']:<{width}}{row['task']:<12}{row['summary']}")
         if row["missing"]:
             click.echo(f"  {'':<{width + 12}}not installed: {row['missing']}")
     if not rows:
@@ -99,9 +97,7 @@ def import_model(file: Path, name: str | None, task: str, force: bool) -> None:
 
     folder = import_folder(name or file.stem)
     if folder.exists() and not force:
-        raise UsageError(
-            f"there is a model called {folder.name!r}", remedy="add --force to replace it, or --name"
-        )
+        raise UsageError(f"there is a model called {folder.name!r}", remedy="add --force to replace it, or --name")
     model = current().task(task).import_model(file)
     model.save(folder, half=False, force=force)
     click.echo(f"imported to {folder}\nnext: gantk run {task} --model {folder.name}")

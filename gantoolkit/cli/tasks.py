@@ -80,9 +80,7 @@ def _together(task: Task, *groups: list[click.Parameter]) -> list[click.Paramete
     names = [str(parameter.name) for parameter in together]
     twice = sorted({name for name in names + flags if (names + flags).count(name) > 1})
     if twice:
-        raise PluginError(
-            f"the task {task.name!r} has an option {twice[0]!r} that is gantk's own, or there twice"
-        )
+        raise PluginError(f"the task {task.name!r} has an option {twice[0]!r} that is gantk's own, or there twice")
     return together
 
 
@@ -108,9 +106,7 @@ def _train_command(task: Task) -> click.Command:
     presets = ", ".join(task.presets) or "none"
     own: list[click.Parameter] = [
         click.Argument(["data"], required=False, type=click.Path(path_type=Path)),
-        click.Option(
-            ["--run"], type=click.Path(path_type=Path), help="the run's folder  [default: runs/TASK-DATA]"
-        ),
+        click.Option(["--run"], type=click.Path(path_type=Path), help="the run's folder  [default: runs/TASK-DATA]"),
         click.Option(["--preset"], metavar="NAME", help=f"a named starting point: {presets}"),
         click.Option(["--config", "file"], type=click.Path(path_type=Path), help="a TOML file of options"),
         click.Option(

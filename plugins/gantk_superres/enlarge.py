@@ -245,4 +245,3 @@ def spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def _grey(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """One channel in, one channel out, through a network of three."""
     return lambda pixels: run(pixels.expand(-1, 3, -1, -1)).mean(dim=1, keepdim=True)
-

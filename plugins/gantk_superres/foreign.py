@@ -195,13 +195,9 @@ def read_ncnn(param: Path, weights: Path) -> tuple[dict[str, Any], dict[str, Ten
     # Both modules register their layers in the order of the computation, which is the order of the file.
     for (name, shape), array in zip(shapes.items(), arrays, strict=False):
         if array.numel() != math.prod(shape):
-            raise InputError(
-                f"{param}: {name} does not fit {config}", expected=math.prod(shape), actual=array.numel()
-            )
+            raise InputError(f"{param}: {name} does not fit {config}", expected=math.prod(shape), actual=array.numel())
     if len(arrays) != len(shapes):
-        raise InputError(
-            f"{param}: not the layers of {config}", expected=f"{len(shapes)} arrays", actual=len(arrays)
-        )
+        raise InputError(f"{param}: not the layers of {config}", expected=f"{len(shapes)} arrays", actual=len(arrays))
     state = {name: array.reshape(shape) for (name, shape), array in zip(shapes.items(), arrays, strict=True)}
     return _fitted(str(weights), config, state)
 
@@ -257,9 +253,7 @@ def _ncnn_arrays(path: Path, layers: list[tuple[str, dict[int, int]]]) -> list[T
         arrays.append(take(values.get(6, 0), torch.float16 if flag == _FLAG_FP16 else torch.float32))
         arrays.append(take(values.get(0, 0), torch.float32))
     if position != len(data):
-        raise InputError(
-            f"{path}: longer than its .param says", expected=position, actual=f"{len(data)} bytes"
-        )
+        raise InputError(f"{path}: longer than its .param says", expected=position, actual=f"{len(data)} bytes")
     return arrays
 
 

@@ -36,7 +36,11 @@ def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
     """Smooth colours with noise, uint8."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / (5 + c)) + np.cos(y / (7 - c)) for c in range(channels)]
-    return (np.stack(waves, axis=2) * 40 + 128 + np.random.default_rng(0).normal(0, 6, (height, width, channels))).clip(0, 255).astype(np.uint8)
+    return (
+        (np.stack(waves, axis=2) * 40 + 128 + np.random.default_rng(0).normal(0, 6, (height, width, channels)))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,9 @@ def test_arrays_that_are_no_pictures_are_refused(enlarger: Enlarger, bad: np.nda
         enlarger(bad)
 
 
-@pytest.mark.parametrize("bad", ["photo.png", 3, None, Path("x.png"), torch.zeros(8, 8), torch.zeros(3, 8, 8, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "bad", ["photo.png", 3, None, Path("x.png"), torch.zeros(8, 8), torch.zeros(3, 8, 8, dtype=torch.int64)]
+)
 def test_other_things_are_refused(enlarger: Enlarger, bad: Any) -> None:
     with pytest.raises(UsageError, match="not a picture"):
         enlarger(bad)

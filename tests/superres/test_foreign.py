@@ -59,9 +59,7 @@ def loaded(config: dict[str, Any], state: dict[str, Tensor]) -> Upscaler:
     return network
 
 
-@pytest.mark.parametrize(
-    "config", [SMALL_RRDB, {**SMALL_RRDB, "scale": 2}, {**SMALL_RRDB, "scale": 1}, SMALL_SRVGG]
-)
+@pytest.mark.parametrize("config", [SMALL_RRDB, {**SMALL_RRDB, "scale": 2}, {**SMALL_RRDB, "scale": 1}, SMALL_SRVGG])
 @pytest.mark.parametrize("wrap", ["params_ema", "params", None])
 def test_a_saved_network_comes_back_with_its_architecture(
     tmp_path: Path, config: dict[str, Any], wrap: str | None
@@ -148,9 +146,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message:
         load_checkpoint(tmp_path / "odd.pth")
 
 
-@pytest.mark.parametrize(
-    "name", ["gone.pth", "model.bin", "empty.pth", "text.pth", "text.safetensors", "list.pt"]
-)
+@pytest.mark.parametrize("name", ["gone.pth", "model.bin", "empty.pth", "text.pth", "text.safetensors", "list.pt"])
 def test_files_that_are_no_checkpoint(tmp_path: Path, name: str) -> None:
     if name != "gone.pth":
         (tmp_path / name).write_text("" if name == "empty.pth" else "not a checkpoint")
@@ -189,9 +185,7 @@ def write_ncnn(folder: Path, config: dict[str, Any], *, fp16: bool) -> tuple[Pat
         raw = stored.numpy().tobytes()
         blob += struct.pack("<I", 0x01306B47 if fp16 else 0) + raw + b"\0" * (-len(raw) % 4)
         expected[name] = stored.float()
-        lines.append(
-            f"Convolution conv 1 1 a b 0={value.shape[0]} 1=3 4=1 5=1 6={value.numel()} -23310=1,0.2"
-        )
+        lines.append(f"Convolution conv 1 1 a b 0={value.shape[0]} 1=3 4=1 5=1 6={value.numel()} -23310=1,0.2")
     param, weights = folder / "net.param", folder / "net.bin"
     param.write_text("\n".join(["7767517", f"{len(lines)} {len(lines) + 1}", *lines]) + "\n")
     weights.write_bytes(blob)
@@ -234,9 +228,7 @@ def test_a_scrambled_param_never_escapes_as_another_error(tmp_path: Path, noise:
     assert config == SMALL_SRVGG  # the noise fell on a name
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("0=8", f"0={10**18}"), ("0=8", "0=0"), ("0=12", "0=2"), ("0=12", "0=-2")]
-)
+@pytest.mark.parametrize(("old", "new"), [("0=8", f"0={10**18}"), ("0=8", "0=0"), ("0=12", "0=2"), ("0=12", "0=-2")])
 def test_an_absurd_size_is_an_input_error(tmp_path: Path, old: str, new: str) -> None:
     param, weights, _ = write_ncnn(tmp_path, SMALL_SRVGG, fp16=True)
     param.write_text(param.read_text().replace(old, new))

@@ -74,9 +74,7 @@ def test_parameter_counts(config: dict[str, Any], count: int) -> None:
 @pytest.mark.parametrize("config", SMALL, ids=label)
 @settings(max_examples=8, deadline=None)
 @given(height=st.integers(1, 19), width=st.integers(1, 19), batch=st.integers(1, 2))
-def test_any_size_is_enlarged_by_the_scale(
-    config: dict[str, Any], height: int, width: int, batch: int
-) -> None:
+def test_any_size_is_enlarged_by_the_scale(config: dict[str, Any], height: int, width: int, batch: int) -> None:
     network = build(json.loads(json.dumps(config))).eval()
     with torch.inference_mode():
         output = network(torch.rand(batch, 3, height, width))
@@ -152,9 +150,7 @@ def test_a_tile_of_a_photo_equals_the_whole_with_real_weights(name: str) -> None
     assert context < 146, "the tile must be smaller than the strip"
     with torch.inference_mode():
         whole = network(pixels)[..., 146 * scale : 154 * scale]
-        tile = network(pixels[..., 146 - context : 154 + context])[
-            ..., context * scale : (context + 8) * scale
-        ]
+        tile = network(pixels[..., 146 - context : 154 + context])[..., context * scale : (context + 8) * scale]
     assert (whole - tile).abs().max().item() <= TOL["tiled vs untiled, fp32 absolute"]
 
 
@@ -165,9 +161,7 @@ def test_training_starts_at_the_bicubic_picture(scale: int) -> None:
     with torch.inference_mode():
         ours = CompactSR(scale, channels=8, blocks=1)(torch.from_numpy(plane)[None])[0].numpy()
     size = (17 * scale, 14 * scale)
-    theirs = np.stack(
-        [np.asarray(Image.fromarray(band).resize(size, Image.Resampling.BICUBIC)) for band in plane]
-    )
+    theirs = np.stack([np.asarray(Image.fromarray(band).resize(size, Image.Resampling.BICUBIC)) for band in plane])
     inner = (
         slice(None),
         slice(2 * scale, -2 * scale),

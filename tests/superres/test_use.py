@@ -55,7 +55,9 @@ def gantk(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def photo(height: int = 12, width: int = 10, channels: int = 3) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
-    return np.stack([128 + 60 * np.sin(x / (3 + c)) + 50 * np.cos(y / (5 - c)) for c in range(channels)], 2).astype(np.uint8)
+    return np.stack([128 + 60 * np.sin(x / (3 + c)) + 50 * np.cos(y / (5 - c)) for c in range(channels)], 2).astype(
+        np.uint8
+    )
 
 
 def save(path: Path | str, mode: str = "RGB", **options: Any) -> Path:
@@ -111,7 +113,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "text.png": (b"To whom it may concern\n" * 20, "not a picture"),
     "bomb.png": (png(100_000, 100_000), "too many pixels"),
     "wide bomb.png": (png(2_000_000_000, 1), "too many pixels"),
-    "bomb.jpg": (encoded("JPEG").replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 65_500, 65_500), 1), "too many pixels"),
+    "bomb.jpg": (
+        encoded("JPEG").replace(struct.pack(">HH", 64, 64), struct.pack(">HH", 65_500, 65_500), 1),
+        "too many pixels",
+    ),
     "animated.gif": (animated(), "3 frames"),
 }
 
@@ -136,7 +141,10 @@ def test_a_batch_goes_on_past_every_bad_file(gantk: Run, capsys: pytest.CaptureF
     assert gantk("in", "missing.png", "-o", "out", "--json") == 4
     captured = capsys.readouterr()
     rows = [json.loads(line) for line in captured.out.splitlines()]
-    assert [row["source"] for row in rows] == [*sorted(f"in/{name}" for name in [*BAD, "a.png", "m.jpg", "zz.webp"]), "missing.png"]
+    assert [row["source"] for row in rows] == [
+        *sorted(f"in/{name}" for name in [*BAD, "a.png", "m.jpg", "zz.webp"]),
+        "missing.png",
+    ]
     assert {row["source"] for row in rows if not row["error"]} == {path.as_posix() for path in good}
     assert all(row["size"] == [40, 48] and row["input_size"] == [10, 12] for row in rows if not row["error"])
     assert "missing.png does not exist" in rows[-1]["error"]
@@ -409,7 +417,9 @@ def test_a_network_that_gives_no_numbers_fails_file_by_file(gantk: Run, capsys: 
 # ---- the sample ----
 
 
-def test_without_inputs_a_sample_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_inputs_a_sample_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(["run", "superres"]) == 0
     said = capsys.readouterr().out
@@ -467,13 +477,17 @@ def strangers(tmp_path: Path) -> Iterator[Path]:
     (folder / "fails.py").write_text("import a_module_that_is_not_there\n")
     (folder / "same_name.py").write_text(offer)
     (folder / "gantk_superres.py").write_text(offer)
-    (folder / "unknown_hook.py").write_text("from gantoolkit import hookimpl\n@hookimpl\ndef gantk_dreams():\n    return []\n")
+    (folder / "unknown_hook.py").write_text(
+        "from gantoolkit import hookimpl\n@hookimpl\ndef gantk_dreams():\n    return []\n"
+    )
     (folder / "old_api.py").write_text("GANTK_API = 0\n")
     yield folder
     plugins.use(plugins.discover())
 
 
-def test_broken_plugins_do_not_stop_us(models: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_plugins_do_not_stop_us(
+    models: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = save(tmp_path / "a.png")
     assert call(["--plugins-dir", str(strangers), "run", "superres", str(source), "-m", str(models / "flat")]) == 0
     assert images.read(tmp_path / "a_x4.png").pixels.shape == (48, 40, 3)
