@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gantk_superres import colour, networks
 from gantoolkit import devices, tiling
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import MAIN, Model
 from gantoolkit.resample import resize_array
-from gantk_superres import colour, networks
 
 Backend = Literal["torch", "onnx", "openvino"]
 LARGEST = 16.0  # enlargement, along one side

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gantk_superres import degrade
+from gantk_superres.data import rgb
+from gantk_superres.enlarge import Enlarger
+from gantk_superres.options import EvalOptions
 from gantoolkit import images, metrics
 from gantoolkit.data import pictures_in
 from gantoolkit.errors import InputError, UsageError
@@ -17,10 +21,6 @@ from gantoolkit.metrics import MetricCard
 from gantoolkit.model import find
 from gantoolkit.resample import resize_array
 from gantoolkit.task import Console
-from gantk_superres import degrade
-from gantk_superres.data import rgb
-from gantk_superres.enlarge import Enlarger
-from gantk_superres.options import EvalOptions
 
 RESAMPLERS = {"bicubic": "bicubic", "lanczos": "lanczos3"}
 Enlarge = Callable[[np.ndarray], np.ndarray]

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gantk_superres import degrade, networks
+from gantk_superres.options import SuperresConfig
 from gantoolkit import features, losses
 from gantoolkit.game import Context, Game, Phase, Player, Term
 from gantoolkit.model import MAIN
 from gantoolkit.schedule import Cosine
-from gantk_superres import degrade, networks
-from gantk_superres.options import SuperresConfig
 
 FIDELITY, ADVERSARIAL = "fidelity", "adversarial"
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from gantk_superres.enlarge import Enlarger
+from gantk_superres.options import RunOptions
 from gantoolkit import filejobs, images, metrics
 from gantoolkit.errors import UsageError
 from gantoolkit.filejobs import STANDARD, Job, Result
 from gantoolkit.model import find
 from gantoolkit.resample import resize_array
 from gantoolkit.task import Console
-from gantk_superres.enlarge import Enlarger
-from gantk_superres.options import RunOptions
 
 SAMPLE_CREDIT = "Chelsea the cat, by Stéfan van der Walt (CC0), from scikit-image"
 
