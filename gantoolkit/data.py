@@ -7,6 +7,7 @@ and batch sizes leave no trace in the data.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -84,7 +85,9 @@ class Batches:
     def next(self) -> Mapping[str, Any]:
         """The next batch: a mapping of stacked tensors with `batch // world` rows."""
         if self._ahead is None:
-            self._ahead = self._prepare(self.position)
+            first, local = self.position + self.offset, self.local
+            rows = (range(p, p + local) for p in itertools.count(first, self.batch))
+            self._ahead = _endless(self.dataset, self.stream, rows, self.workers)
         batch = next(self._ahead)
         self.position += self.batch
         return batch
@@ -97,26 +100,25 @@ class Batches:
             self._ahead = None
         self.position = state["position"]
 
-    def _prepare(self, position: int) -> Iterator[Mapping[str, Any]]:
-        import torch
-        from torch.utils.data import DataLoader, default_collate
 
-        sample = _Positions(self.dataset, self.stream).__getitem__
-        if self.workers == 0:
-            while True:
-                yield default_collate([sample(p) for p in self._rows(position)])
-                position += self.batch
-        else:
-            # a generator of its own: a loader otherwise draws from torch's global one each time it is made
-            yield from DataLoader(
-                _Positions(self.dataset, self.stream),  # type: ignore[arg-type]
-                batch_sampler=_Rows(self, position),
-                num_workers=self.workers,
-                generator=torch.Generator(),
-            )
+def _endless(dataset: Dataset, stream: Stream, rows: Iterator[range], workers: int) -> Iterator[Mapping[str, Any]]:
+    """Batches of the samples at `rows`. Not a method: workers stop at once when nobody holds their iterator, and
+    a `Batches` that held itself would have to wait for the garbage collector, and its workers for a time-out."""
+    import torch
+    from torch.utils.data import DataLoader, default_collate
 
-    def _rows(self, position: int) -> range:
-        return range(position + self.offset, position + self.offset + self.local)
+    positions = _Positions(dataset, stream)
+    if workers == 0:
+        for row in rows:
+            yield default_collate([positions[p] for p in row])
+    else:
+        # a generator of its own: a loader otherwise draws from torch's global one each time it is made
+        yield from DataLoader(
+            positions,  # type: ignore[arg-type]
+            batch_sampler=rows,  # type: ignore[arg-type]
+            num_workers=workers,
+            generator=torch.Generator(),
+        )
 
 
 class _Positions:
@@ -127,19 +129,6 @@ class _Positions:
 
     def __getitem__(self, position: int) -> Mapping[str, Any]:
         return self.dataset.item(self.stream.index(position), self.stream.generator(position))
-
-
-class _Rows:
-    """An endless batch sampler of positions."""
-
-    def __init__(self, batches: Batches, position: int) -> None:
-        self.batches, self.position = batches, position
-
-    def __iter__(self) -> Iterator[list[int]]:
-        position = self.position
-        while True:
-            yield list(self.batches._rows(position))
-            position += self.batches.batch
 
 
 def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
