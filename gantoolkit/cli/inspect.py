@@ -73,13 +73,14 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
+    width = 2 + max(len(key) for rows in facts.values() if isinstance(rows, dict) for key in rows)
     for title, rows in facts.items():
         if isinstance(rows, dict):
             click.echo(f"{title}:")
-            for key, value in rows.items():
-                click.echo(f"  {key:<28}{value}")
+            for key, value in rows.items() or [("none", "")]:
+                click.echo(f"  {key:<{width}}{value}".rstrip())
         else:
-            click.echo(f"{title:<30}{rows}")
+            click.echo(f"{title:<{width + 2}}{rows}")
 
 
 def _facts() -> dict[str, Any]:
