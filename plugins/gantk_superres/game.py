@@ -11,6 +11,7 @@ from torch import Tensor
 from gantk_superres import degrade, networks
 from gantk_superres.options import SuperresConfig
 from gantoolkit import features, losses
+from gantoolkit.errors import InputError
 from gantoolkit.game import Context, Game, Phase, Player, Term
 from gantoolkit.model import MAIN
 from gantoolkit.schedule import Cosine
@@ -54,7 +55,14 @@ def generator(config: SuperresConfig, rate: Cosine) -> Player:
         from gantoolkit.model import find
 
         weights = find("superres", config.init).weights
-        network.load_state_dict(weights.get(FIDELITY, weights[MAIN]))
+        try:
+            network.load_state_dict(weights.get(FIDELITY, weights[MAIN]))
+        except RuntimeError as error:
+            raise InputError(
+                f"the model {config.init} does not fit the network that is to start from it",
+                expected=network_config(config),
+                remedy="give the options of its config.json",
+            ) from error
     return Player(
         "generator",
         {"generator": network},

@@ -50,6 +50,7 @@ class Superres(Task):
 
     def dataset(self, config: SuperresConfig, folder: Path | None) -> Photos:
         from gantk_superres.data import Photos
+        from gantoolkit import losses
 
         if folder is None:
             raise UsageError("no folder of photographs was named", remedy="gantk train superres PHOTOS/")
@@ -59,6 +60,7 @@ class Superres(Task):
                 expected=f"a multiple of {config.scale}",
                 actual=config.patch,
             )
+        losses.adversarial(config.loss)  # a wrong name is said now, and not after the first stage
         return Photos(folder, config.patch)
 
     def check(self, folder: Path) -> DataReport:
