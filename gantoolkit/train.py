@@ -62,6 +62,7 @@ class Training:
         run: the run's folder; made when missing, resumed when it holds a run of the same config.
         team: the processes that train together.
         on_row: called with every logged row (the live display).
+        command: the command line that started this, for the report.
 
     Raises:
         UsageError: the folder holds a run with another config.
@@ -79,10 +80,11 @@ class Training:
         team: Team | None = None,
         on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
         plugins: Plugins | None = None,
+        command: Sequence[str] = (),
     ) -> None:
         self.task, self.config, self.data, self.run = task, config, data, run
         self.team, self.on_row = team or Team(), on_row
-        self.plugins = plugins or current()
+        self.plugins, self.command = plugins or current(), command
         self.stages = list(task.stages(config))
         self.finished: dict[str, dict[str, Any]] = {}  # stage -> network -> state, as averaged
         self.played: list[list[int]] = []  # [nimg, steps] of each finished stage
@@ -110,6 +112,9 @@ class Training:
                 return outcome
             except Interrupted:
                 status = "interrupted"
+                raise
+            except Exception as error:
+                self.log.event(self.total_nimg, str(error) or type(error).__name__, "error")
                 raise
             finally:
                 self.plugins.hook.gantk_on_run_end(run=self.run, status=status)
@@ -349,6 +354,8 @@ class Training:
             "task": self.task.name,
             "data": str(self.data.resolve()) if self.data else None,
             "config": self.config.model_dump(mode="json"),
+            "total_nimg": sum(stage.nimg for stage in self.stages),
+            "command": list(self.command),
             "processes": self.team.world,
             "versions": devices.describe(),
         }

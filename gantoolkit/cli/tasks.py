@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,7 +161,10 @@ def _train(task: Task, values: dict[str, Any], *, quiet: bool, as_json: bool) ->
         title=f"{task.name} → {run}",
     )
     with display:
-        outcome = Training(task, config, data, run, team=team, on_row=display.update).play()
+        training = Training(
+            task, config, data, run, team=team, on_row=display.update, command=["gantk", *sys.argv[1:]]
+        )
+        outcome = training.play()
     if team.leader and not quiet and not as_json:
         click.echo(f"report: {run / 'report.html'}")
         if outcome.model:
