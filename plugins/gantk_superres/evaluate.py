@@ -45,8 +45,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     ways = [_way(name, options) for name in names]  # a wrong name is said before anything is measured
     truths = [_truth(file, options.scale, crop) for file in files]
     inputs = [
-        lowered(truth, options.scale, options.degradation, options.seed + index)
-        for index, truth in enumerate(truths)
+        lowered(truth, options.scale, options.degradation, options.seed + index) for index, truth in enumerate(truths)
     ]
     rows = []
     with console.progress(len(names) * len(files), "pictures", "measuring") as bar:
@@ -59,7 +58,11 @@ def evaluate(options: EvalOptions, console: Console) -> int:
             rows.append(Figures(label, measure(outputs, truths, crop), outputs))
     protocol = (
         f"{len(files)} pictures, ×{options.scale}, {options.degradation} input"
-        + (f" (seed {options.seed} + the picture's number)" if options.degradation != "bicubic" else " (antialiased, as MATLAB's imresize)")
+        + (
+            f" (seed {options.seed} + the picture's number)"
+            if options.degradation != "bicubic"
+            else " (antialiased, as MATLAB's imresize)"
+        )
         + f", 8 bit, crop {crop} px; lower is better for {rows[0].cards[-1].name}"
     )
     _print(rows, protocol, console)
@@ -144,9 +147,7 @@ def _print(rows: list[Figures], protocol: str, console: Console) -> None:
         console.say(f"  {card.name}: " + ", ".join(f"{key} {value}" for key, value in card.protocol.items()))
 
 
-def _sheet(
-    path: Path, inputs: list[np.ndarray], rows: list[Figures], truths: list[np.ndarray], scale: int
-) -> None:
+def _sheet(path: Path, inputs: list[np.ndarray], rows: list[Figures], truths: list[np.ndarray], scale: int) -> None:
     """The most detailed 128² window of each picture, in a row a picture: every way, then the truth."""
     cells, labels = [], []
     for index, truth in enumerate(truths):

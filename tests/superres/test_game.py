@@ -93,7 +93,11 @@ def test_the_adversarial_game_has_the_terms_of_its_config() -> None:
     assert {term.name: (term.every, term.fp32) for term in critic.terms} == {
         "adversarial": (1, False), "r1": (4, True), "r2": (4, True),
     }  # fmt: skip
-    assert {term.name: term.weight for term in generator.terms} == {"pixel": 1.0, "perceptual": 0.7, "adversarial": 0.02}
+    assert {term.name: term.weight for term in generator.terms} == {
+        "pixel": 1.0,
+        "perceptual": 0.7,
+        "adversarial": 0.02,
+    }
     without = game.adversarial_game(config(gamma=0.0)).phases[0]
     assert [term.name for term in without.terms] == ["adversarial"]
     with pytest.raises(UsageError):

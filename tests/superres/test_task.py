@@ -42,7 +42,10 @@ def test_photographs_are_asked_for(task: Superres, photos: Path) -> None:
 
 
 def test_stages(task: Superres) -> None:
-    assert [(s.name, s.nimg) for s in task.stages(config(fidelity_nimg=5, adversarial_nimg=7))] == [("fidelity", 5), ("adversarial", 7)]
+    assert [(s.name, s.nimg) for s in task.stages(config(fidelity_nimg=5, adversarial_nimg=7))] == [
+        ("fidelity", 5),
+        ("adversarial", 7),
+    ]
     assert [s.name for s in task.stages(config(fidelity_nimg=0))] == ["adversarial"]
     assert [s.name for s in task.stages(config(adversarial_nimg=0))] == ["fidelity"]
     with pytest.raises(UsageError, match="0 images"):
@@ -116,7 +119,12 @@ def test_from_photos_to_a_larger_picture(photos: Path, tmp_path: Path, capsys: p
     ],
 )  # fmt: skip
 def test_a_training_that_cannot_start_is_one_line(
-    photos: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, fragment: str, capsys: pytest.CaptureFixture[str]
+    photos: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    fragment: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["train", "superres", str(photos), "--run", str(tmp_path / "run"), *TINY, *arguments]
     assert call(words) == code
