@@ -79,11 +79,6 @@ class Plugins:
         self._owner = {("gantk_commands", name): OURS for name in OUR_COMMANDS}
         self._silenced: set[tuple[str, str]] = set()
 
-    @property
-    def hook(self) -> Any:
-        """pluggy's hook caller: `plugins.hook.gantk_on_step(row=row)`."""
-        return self.manager.hook
-
     # ---- loading ----
 
     def add(self, candidate: Candidate) -> Record:

@@ -104,7 +104,7 @@ class Training:
         self.dataset: Dataset = self.task.dataset(self.config, self.data)
         status = "failed"
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
-            self.plugins.hook.gantk_on_run_start(run=self.run, config=self._resolved())
+            self._notify("gantk_on_run_start", run=self.run, config=self._resolved())
             try:
                 with self._signals():
                     outcome = self._play_stages()
@@ -117,7 +117,7 @@ class Training:
                 self.log.event(self.total_nimg, str(error) or type(error).__name__, "error")
                 raise
             finally:
-                self.plugins.hook.gantk_on_run_end(run=self.run, status=status)
+                self._notify("gantk_on_run_end", run=self.run, status=status)
                 if self.team.leader:
                     self.log.event(self.total_nimg, f"run {status}", "info" if status != "failed" else "error")
                     write_report(self.run)
@@ -252,8 +252,13 @@ class Training:
             lr={name: optimizer.param_groups[0]["lr"] for name, optimizer in engine.optimizers.items()},
             **({"values": step.values} if step.values else {}),
         )
-        self.plugins.hook.gantk_on_step(row=row)
+        self._notify("gantk_on_step", row=row)
         self.on_row(row)
+
+    def _notify(self, hook: str, **values: Any) -> None:
+        """Tell observers; one that fails is named in the log and left out from then on."""
+        for problem in self.plugins.notify(hook, **values):
+            self._event(problem, "warning")
 
     def _event(self, text: str, level: str = "info") -> None:
         self.on_row(self.log.event(self.total_nimg, text, level))  # type: ignore[arg-type]
@@ -325,7 +330,7 @@ class Training:
                 shutil.rmtree(folder, ignore_errors=True)
                 checkpoint.save(state, folder)
             checkpoint.prune(self._checkpoints, self.config.keep, {self.best.get("checkpoint", "")})
-            self.plugins.hook.gantk_on_checkpoint(folder=folder, nimg=self.total_nimg)
+            self._notify("gantk_on_checkpoint", folder=folder, nimg=self.total_nimg)
             write_report(self.run)
         self.team.barrier()
 

@@ -115,7 +115,7 @@ def _call(arguments: list[str]) -> int:
     """click's own `main` answers a broken pipe with exit code 1, so its two steps are taken here."""
     _discover(arguments)
     try:
-        with cli.make_context("gantk", arguments) as ctx:
+        with cli.make_context("gantk", list(arguments), obj=arguments) as ctx:
             return int(cli.invoke(ctx) or 0)
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +161,13 @@ def _train(task: Task, values: dict[str, Any], *, quiet: bool, as_json: bool) ->
     )
     with display:
         training = Training(
-            task, config, data, run, team=team, on_row=display.update, command=["gantk", *sys.argv[1:]]
+            task,
+            config,
+            data,
+            run,
+            team=team,
+            on_row=display.update,
+            command=["gantk", *click.get_current_context().find_root().obj],
         )
         outcome = training.play()
     if team.leader and not quiet and not as_json:
