@@ -54,6 +54,9 @@ def short(value: float | None) -> str:
     """Three significant digits: readable at a glance, seldom wider than seven characters."""
     if value is None:
         return "–"
+    if 0 < abs(value) < 1e-3:
+        digits, power = f"{value:.2e}".split("e")
+        return f"{float(digits):g}e{int(power)}"
     return f"{value:.0f}" if 1000 <= abs(value) < 1e5 else f"{value:.3g}"
 
 

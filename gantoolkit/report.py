@@ -234,7 +234,7 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> str:
         value = f"{card['value']:.4g}" if _number(card.get("value")) else "–"
         figure = f"{value} {card.get('unit') or ''}".rstrip()
         cells = [name, figure, images(row["nimg"]), short(card["n"]) if _number(card.get("n")) else "–"]
-        protocol = escape(str(card.get("protocol") or "not stated"))
+        protocol = escape(_stated(card.get("protocol")))
         lines.append(f"<tr>{''.join(_cell(cell, 'number') for cell in cells)}<td>{protocol}</td></tr>")
     head = "<tr><th>figure</th><th>value</th><th>at nimg</th><th>n</th><th>protocol</th></tr>"
     return f"<table>{head}{''.join(lines)}</table>"
@@ -299,6 +299,13 @@ def _events(rows: Sequence[Mapping[str, Any]]) -> str:
     note = _none(f"The {more} oldest events are only in log.jsonl.") if more > 0 else ""
     head = "<tr><th>nimg</th><th>time</th><th>level</th><th>event</th></tr>"
     return f"{note}<table>{head}{''.join(lines)}</table>"
+
+
+def _stated(protocol: Any) -> str:
+    """{"crop": 4, "peak": 255} → "crop 4, peak 255"."""
+    if isinstance(protocol, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in protocol.items()) or "not stated"
+    return str(protocol or "not stated")
 
 
 def _next_commands(run: Path, config: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> str:

@@ -86,7 +86,7 @@ def test_on_a_terminal_it_fits_and_leaves_stdout_alone() -> None:
     assert "superres  stage 2/2 adversarial  step 0" in text
     (bar,) = {line.strip() for line in lines if "50%" in line}
     assert re.search(r"━ +50%  500/1k  10 nimg/s  0:50 left$", bar)
-    assert re.search(r"critic +adversarial\u00a00\.5 +grad 1\.5 +lr 0\.0002", text)
+    assert re.search(r"critic +adversarial\u00a00\.5 +grad 1\.5 +lr 2e-4", text)
     assert re.search(r"generator +adversarial\u00a00\.25  pixel\u00a00\.125", text)
     assert "40: skipped ?[2J long" in text and "\x1b[2J" not in shown
     assert max(map(len, lines)) <= 80
@@ -228,7 +228,7 @@ def test_without_a_terminal_rich_is_not_imported() -> None:
         (duration(71), "1:11"), (duration(3671), "1:01:11"), (duration(50 * 3600), "2 d 2 h"),
         (duration(None), "–:––"),
         (images(999), "999"), (images(12_000), "12k"), (images(1_240_000), "1.24M"), (images(25e9), "25000M"),
-        (short(0.000123456), "0.000123"), (short(12345.6), "12346"), (short(-3.14159), "-3.14"),
+        (short(0.000123456), "1.23e-4"), (short(12345.6), "12346"), (short(-3.14159), "-3.14"),
         (short(None), "–"),
         (percent(1, 4), "25%"), (percent(0, 0), "100%"),
         (on_one_line("a\nb\x1b[1m\udcff"), "a?b?[1m?"),
