@@ -139,8 +139,8 @@ def test_a_tile_of_a_photo_equals_the_whole_with_real_weights(name: str) -> None
     from skimage.data import astronaut
 
     model = PACKAGED[name]
-    if not model.installed:
-        pytest.skip(f"{model.distribution} is not installed")
+    if model.missing():
+        pytest.skip(f"not installed: {model.missing()}")
     config, state = model.load()
     network = build(config).eval()
     network.load_state_dict(state)
