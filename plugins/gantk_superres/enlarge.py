@@ -47,7 +47,7 @@ class Enlarger:
         model: Model,
         *,
         scale: float | None = None,
-        detail: float = 1.0,
+        detail: float = 0.5,
         device: str = "auto",
         precision: str = "auto",
         tile: int = 0,
@@ -210,7 +210,7 @@ def weights(model: Model, detail: float) -> dict[str, Tensor]:
     return networks.interpolate(model.weights["fidelity"], model.weights[MAIN], detail)
 
 
-def export_onnx(model: Model, target: Path, detail: float = 1.0) -> Any:
+def export_onnx(model: Model, target: Path, detail: float = 0.5) -> Any:
     """Write the model as ONNX with dynamic batch, height and width; returns the parity that was found."""
     from gantoolkit import export
 
