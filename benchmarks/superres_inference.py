@@ -2,9 +2,10 @@
 
     python benchmarks/superres_inference.py [--model photo-x4] [--side 256] [--rounds 7] [--json FILE]
 
-The baseline is what one gets without a toolkit: PyTorch eager, fp32, contiguous layout. Each way runs the same
-square window of a photograph; ways take turns, and speed-ups are medians of ratios within a round. For a model whose
-ncnn files a package carries (realesr-animevideov3) ncnn's CPU run is a row too.
+The baseline is what one gets without a toolkit: PyTorch eager, fp32, contiguous layout. Each way runs the same square
+window of a photograph; ways take turns, and speed-ups are medians of ratios within a round. Run it without and with
+`--hold` and compare the seconds: the second is how `gantk run` works. For a model whose ncnn files a package carries
+(realesr-animevideov3) ncnn's CPU run is a row too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from heldout import photos
 
 from gantk_superres import catalog
 from gantk_superres.enlarge import Enlarger
+from gantoolkit import devices
 from gantoolkit.model import Model, find
 
 
@@ -27,9 +29,12 @@ def main() -> None:
     options.add_argument("--model", default="photo-x4")
     options.add_argument("--side", type=int, default=256)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--hold", action="store_true", help="keep freed memory, as `gantk run superres` does")
     options.add_argument("--compiled", action="store_true", help="also torch.compile (a slow first run)")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.hold:
+        devices.hold_memory()
     model = find("superres", arguments.model)
     window = photos()["astronaut"][: arguments.side, : arguments.side]
     pixels = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None].float() / 255
@@ -46,7 +51,8 @@ def main() -> None:
             median = statistics.median(seconds[name])
             speed_up = ratio(seconds["eager fp32, contiguous"], seconds[name])
             rows.append([name, median / (window.shape[0] * window.shape[1] / 1e6), speed_up, difference])
-    title = f"{model.name}, {arguments.side}×{arguments.side} window, {arguments.rounds} rounds"
+    held = ", memory held" if arguments.hold else ""
+    title = f"{model.name}{held}, {arguments.side}×{arguments.side} window, {arguments.rounds} rounds"
     report(title, ["way", "s per input megapixel", "speed-up", "max difference"], rows, arguments)
 
 

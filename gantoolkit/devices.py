@@ -49,6 +49,24 @@ def fast_bf16(kind: str) -> bool:
     return False
 
 
+def hold_memory() -> None:
+    """Let this process keep the memory it frees (glibc only; elsewhere nothing happens).
+
+    By default glibc maps each large block anew and hands it back when it is freed, so that a network run tile after
+    tile pays for the same page faults again and again. For commands that do one job and end; a library must not
+    decide this for its caller.
+    """
+    import ctypes
+
+    trim_threshold, mmap_threshold, gibibyte = -1, -3, 1 << 30  # malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    for parameter in (mmap_threshold, trim_threshold):
+        mallopt(parameter, gibibyte)
+
+
 def describe() -> dict[str, Any]:
     """Versions, processors and precisions, for `gantk doctor` and resolved configs."""
     import torch

@@ -11,7 +11,7 @@ import numpy as np
 
 from gantk_superres.enlarge import Enlarger
 from gantk_superres.options import RunOptions
-from gantoolkit import filejobs, images, metrics
+from gantoolkit import devices, filejobs, images, metrics
 from gantoolkit.errors import UsageError
 from gantoolkit.filejobs import STANDARD, Job, Result
 from gantoolkit.model import find
@@ -34,6 +34,8 @@ def run(options: RunOptions, console: Console) -> int:
         tile=options.tile,
         backend=options.backend,
     )
+    if enlarger.device == "cpu":
+        devices.hold_memory()
     if not options.inputs:
         return _sample(enlarger, options, console)
     jobs = filejobs.plan(
