@@ -25,6 +25,7 @@ from tests.games import Toy, ToyConfig, differences
 
 ROOT = Path(__file__).parents[1]
 OPTIONS: dict[str, Any] = {
+    "threads": 1,  # as the children have: other sums round otherwise
     "batch": 8,
     "device": "cpu",
     "precision": "fp32",

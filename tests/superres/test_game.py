@@ -106,8 +106,11 @@ def test_the_adversarial_game_has_the_terms_of_its_config() -> None:
 
 @pytest.mark.parametrize("critic", ["patch", "unet"])
 @pytest.mark.parametrize("loss", ["rpgan", "hinge"])
-def test_the_first_step_reports_what_is_computed_by_hand(critic: str, loss: str) -> None:
+def test_the_first_step_reports_what_is_computed_by_hand(
+    critic: str, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
+    monkeypatch.setattr(game, "SHIFT", 1)  # no offset: the whole patch is compared
     chosen = config(critic=critic, loss=loss, penalty_every=2, gamma=0.5, adversarial_lr=1e-12)
     played = game.adversarial_game(chosen)
     nets = {name: network.eval() for name, network in played.networks().items()}
