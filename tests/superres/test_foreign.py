@@ -204,15 +204,20 @@ def test_ncnn_files_give_back_the_weights_that_were_written(tmp_path: Path, fp16
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_broken_ncnn_files_are_input_errors(tmp_path: Path, data: st.DataObject) -> None:
-    param, weights, _ = write_ncnn(tmp_path, SMALL_SRVGG, fp16=True)
+    param, weights, expected = write_ncnn(tmp_path, SMALL_SRVGG, fp16=True)
     victim = data.draw(st.sampled_from([param, weights]))
     whole = victim.read_bytes()
     if data.draw(st.booleans()):
         victim.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 2))])
     else:
         victim.write_bytes(whole + data.draw(st.binary(min_size=1, max_size=9).filter(bytes.strip)))
-    with pytest.raises(InputError):
-        read_ncnn(param, weights)
+    try:
+        config, state = read_ncnn(param, weights)
+    except InputError:
+        return
+    # only what nobody reads, at the end of the text, may be gone
+    assert victim == param and config == SMALL_SRVGG
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
