@@ -99,9 +99,9 @@ class Training:
         """Train to the end, or to the next interruption."""
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        self._open_run()
         seed_everything(self.config.seed)
-        self.dataset: Dataset = self.task.dataset(self.config, self.data)
+        self.dataset: Dataset = self.task.dataset(self.config, self.data)  # refused data leaves no folder behind
+        self._open_run()
         status = "failed"
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
             self._notify("gantk_on_run_start", run=self.run, config=self._resolved())

@@ -14,17 +14,7 @@ import gantoolkit
 from gantk_superres import colour
 from gantk_superres.enlarge import Enlarger
 from tests.superres import tiny
-
-
-def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """Smooth colours with noise, uint8."""
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / (5 + c)) + np.cos(y / (7 - c)) for c in range(channels)]
-    return (
-        (np.stack(waves, axis=2) * 40 + 128 + np.random.default_rng(0).normal(0, 6, (height, width, channels)))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+from tests.superres.tiny import photo
 
 
 def _local_means(large: np.ndarray, scale: int) -> np.ndarray:

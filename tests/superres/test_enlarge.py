@@ -21,6 +21,7 @@ from gantoolkit.images import Picture
 from gantoolkit.model import MAIN, Model
 from gantoolkit.resample import resize_array
 from tests.superres import tiny
+from tests.superres.tiny import photo
 from tests.tolerances import TOL
 
 RNG = np.random.default_rng(0)
@@ -30,17 +31,6 @@ ARCHITECTURES = {
     "rrdb": {"arch": "rrdb", "scale": 4, "channels": 8, "blocks": 1, "growth": 4},
     "rrdb, unshuffled": {"arch": "rrdb", "scale": 2, "channels": 8, "blocks": 1, "growth": 4},
 }
-
-
-def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """Smooth colours with noise, uint8."""
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / (5 + c)) + np.cos(y / (7 - c)) for c in range(channels)]
-    return (
-        (np.stack(waves, axis=2) * 40 + 128 + np.random.default_rng(0).normal(0, 6, (height, width, channels)))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from gantk_superres import networks
@@ -32,3 +33,14 @@ def model(config: dict = CONFIG, *, residual: float = 0.005, seed: int = 0, fide
 def saved(folder: Path, **options: object) -> str:
     """The folder of a model on disk, for `--model`."""
     return str(model(**options).save(folder, half=False))  # type: ignore[arg-type]
+
+
+def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Smooth colours with noise, uint8."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (5 + c)) + np.cos(y / (7 - c)) for c in range(channels)]
+    return (
+        (np.stack(waves, axis=2) * 40 + 128 + np.random.default_rng(0).normal(0, 6, (height, width, channels)))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
