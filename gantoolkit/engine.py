@@ -30,6 +30,7 @@ from gantoolkit.game import (
     Phase,
     Player,
     Shared,
+    Step,
     Term,
     lazy_correction,
     terms_due,
@@ -102,18 +103,6 @@ class Move:
     values: dict[str, Any] = field(default_factory=dict)
     grad_norm: float = 0.0
     skipped: str | None = None
-
-
-@dataclass
-class Step:
-    """What one step reports; `losses`, `grad_norm` and `values` are plain floats by `phase/term` or by player."""
-
-    nimg: int
-    step: int
-    losses: dict[str, float] = field(default_factory=dict)
-    grad_norm: dict[str, float] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
 
 
 class Engine:
@@ -212,6 +201,10 @@ class Engine:
             average.update(self.nimg - before, self.nimg)
         self.steps += 1
         report.nimg, report.step = self.nimg, self.steps
+        if self.game.after_step is not None:
+            self.game.after_step(report)
+        for gauge in self.game.gauges:
+            gauge.observe(report)
         return report
 
     def _move(self, phase: Phase, terms: list[Term]) -> Move:
@@ -235,15 +228,20 @@ class Engine:
                 total = total + loss.detach()
                 for known in self._shared[index].values():  # backward has freed the graphs of the player's own
                     known.graph = known.graph and known.owner != player.name
-                move.values.update(ctx.values)
+                for name, value in ctx.values.items():
+                    value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
+                    move.values[name] = move.values.get(name, 0.0) + value / micro
         grads = [p.grad for p in parameters if p.grad is not None]
-        self.team.mean_([*grads, total, *move.losses.values()])
+        looked_at = [total, *move.losses.values(), *move.values.values()]
+        self.team.mean_([*grads, *looked_at])
         if grads:
             scaler.unscale_(optimizer)
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros_like(total)
         # one transfer from the device for everything that is looked at
-        move.grad_norm, loss_now, *losses = torch.stack([norm.float(), total, *move.losses.values()]).tolist()
-        move.losses = dict(zip(move.losses, losses, strict=True))
+        move.grad_norm, loss_now, *rest = torch.stack([norm.float(), *looked_at]).tolist()
+        count = len(move.losses)
+        move.losses = dict(zip(move.losses, rest[:count], strict=True))
+        move.values = dict(zip(move.values, rest[count:], strict=True))
         finite = math.isfinite(loss_now) and math.isfinite(move.grad_norm)
         if finite:
             if player.clip_norm is not None:
@@ -334,7 +332,7 @@ class Engine:
 
     def _record(self, report: Step, phase: Phase, move: Move) -> None:
         report.losses.update({f"{phase.name}/{name}": value for name, value in move.losses.items()})
-        report.values.update({name: float(value) for name, value in move.values.items()})
+        report.values.update(move.values)
         report.grad_norm[phase.player] = move.grad_norm
         if move.skipped:
             report.skipped.append(move.skipped)
@@ -461,6 +459,7 @@ class Engine:
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
             "ema": {name: average.state_dict() for name, average in self.ema.items()},
             "game": self.team.gather({name: part.state_dict() for name, part in self.game.state.items()}),
+            "gauges": {gauge.name: gauge.state_dict() for gauge in self.game.gauges},
             "batches": self.batches.state_dict(),
             "rng": self.team.gather(self.rng_state()),
         }
@@ -485,6 +484,9 @@ class Engine:
         place = self.team.rank if self.team.rank < len(state["rng"]) else 0
         for name, part in self.game.state.items():
             part.load_state_dict(copy.deepcopy((game if isinstance(game, Mapping) else game[place])[name]))
+        for gauge in self.game.gauges:
+            if gauge.name in state.get("gauges", {}):  # files of the first days have none
+                gauge.load_state_dict(copy.deepcopy(state["gauges"][gauge.name]))
         self.batches.load_state_dict(state["batches"])
         rng.load(state["rng"][place], self.generator, self.device, own=place == self.team.rank)
 

@@ -31,6 +31,51 @@ class Stateful(Protocol):
 
 
 @dataclass
+class Step:
+    """What one step reports; `losses`, `grad_norm` and `values` are plain floats by `phase/term`, player or name.
+
+    They are means over micro-batches and processes, so that every process reads the same.
+    """
+
+    nimg: int
+    step: int
+    losses: dict[str, float] = field(default_factory=dict)
+    grad_norm: dict[str, float] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A gauge's warning: what is wrong in plain words, and what to do about it."""
+
+    gauge: str
+    text: str
+    remedy: str
+
+
+class Gauge(Stateful, Protocol):
+    """A live measurement of the game's health. It changes nothing in the game: random numbers, buffers, gradients.
+
+    It sees every step's report, and may look at networks that it was made with. Its state is in the checkpoints.
+    """
+
+    name: str
+
+    def observe(self, step: Step) -> None:
+        """Called after each step, on every process alike."""
+        ...
+
+    def readings(self) -> dict[str, float]:
+        """The latest numbers by name, for the log; {} as long as there are none."""
+        ...
+
+    def alarms(self) -> list[Alarm]:
+        """What has gone wrong since this was asked last."""
+        ...
+
+
+@dataclass
 class Player:
     """A named owner of networks with one optimizer; only its own phases move it.
 
@@ -118,6 +163,8 @@ class Game:
         state: other stateful parts that a resumed run must get back: image pools, an augmentation's strength.
         prepare: (batch on the device, random numbers that belong to this batch and process) → batch; runs once for
             each batch drawn, for work that is better done in batches on the device than sample by sample.
+        after_step: called with the report of each step, to move what is in `state` (an augmentation's strength).
+        gauges: measurements of the game's health.
 
     Raises:
         UsageError: names that clash, a phase of an unknown player, intervals below 1.
@@ -127,6 +174,8 @@ class Game:
     phases: Sequence[Phase]
     state: Mapping[str, Stateful] = field(default_factory=dict)
     prepare: Callable[[Mapping[str, Any], torch.Generator], Mapping[str, Any]] | None = None
+    after_step: Callable[[Step], None] | None = None
+    gauges: Sequence[Gauge] = ()
 
     def __post_init__(self) -> None:
         names = [player.name for player in self.players]
@@ -134,6 +183,7 @@ class Game:
         _unique("player", names)
         _unique("network", networks)
         _unique("phase", [phase.name for phase in self.phases])
+        _unique("gauge", [gauge.name for gauge in self.gauges])
         owned: dict[int, str] = {}
         for player in self.players:
             for parameter in player.parameters():
@@ -231,7 +281,7 @@ class Context:
         nimg: real images shown so far.
         phase: the running phase.
         player: the moving player.
-        values: numbers that a term wants logged (floats or scalar tensors).
+        values: numbers that a term wants logged (floats or scalar tensors); gauges see them, too.
     """
 
     networks: Mapping[str, nn.Module]

@@ -62,6 +62,7 @@ class TrainConfig(Options):
     score_nimg: PositiveInt = option(50_000, "images between two evaluations")
     checkpoint_nimg: PositiveInt = option(20_000, "images between two checkpoints")
     keep: PositiveInt = option(2, "newest checkpoints to keep, besides the best")
+    on_alarm: Literal["warn", "stop", "rollback"] = option("warn", "what to do when a gauge of the game gives alarm")
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,14 @@ class Task(ABC):
         """The game of one stage, with new networks; the trainer carries trained ones over by name."""
         raise UsageError(f"the task {self.name!r} cannot be trained")
 
-    def sample(self, config: Any, dataset: Dataset, networks: Mapping[str, nn.Module]) -> np.ndarray | None:
+    def sample(
+        self, config: Any, dataset: Dataset, networks: Mapping[str, nn.Module]
+    ) -> np.ndarray | Mapping[str, np.ndarray] | None:
         """A picture (H×W×3 uint8) of what the networks do at fixed inputs; None when there is nothing to show.
 
-        `networks` are averaged where the player keeps an average, in eval mode and under no_grad.
+        Several pictures come as a mapping by name ("samples" first, say, then "nearest neighbours"): the report
+        shows the first one over time and the latest of each other. `networks` are averaged where the player keeps
+        an average, in eval mode and under no_grad.
         """
         return None
 

@@ -29,15 +29,16 @@ import torch
 from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
-from gantoolkit.engine import Diverged, Engine, Settings, Step
+from gantoolkit.engine import Diverged, Engine, Settings
 from gantoolkit.errors import Interrupted, TrainingError, UsageError
+from gantoolkit.game import Alarm, Step
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
 from gantoolkit.runlog import RunLog, write_atomically
 from gantoolkit.task import Stage, Task, TrainConfig
 
-FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers"})
+FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers", "on_alarm"})
 ROLL_BACKS = 3  # of one stage, before a run that keeps diverging stops
 LOWER = 0.5  # the rate's factor after a roll-back
 
@@ -208,6 +209,9 @@ class Training:
                 continue
             for where in step.skipped:
                 self._event(f"skipped a move: not finite in {where}", "warning")
+            if self._alarmed(engine):
+                clock, logged_at, save_due = time.perf_counter(), engine.nimg, False
+                continue
             last = engine.nimg >= stage.nimg
             if last or _crossed(before, engine.nimg, config.log_nimg):
                 seconds = time.perf_counter() - clock
@@ -242,6 +246,7 @@ class Training:
     # ---- on the way ----
 
     def _row(self, engine: Engine, step: Step, stage: Stage, rate: float) -> None:
+        gauges = {name: value for gauge in engine.game.gauges for name, value in gauge.readings().items()}
         row = self.log.step(
             self.total_nimg,
             self.total_steps,
@@ -251,6 +256,7 @@ class Training:
             grad_norm=step.grad_norm,
             lr={name: optimizer.param_groups[0]["lr"] for name, optimizer in engine.optimizers.items()},
             **({"values": step.values} if step.values else {}),
+            **({"gauges": gauges} if gauges else {}),
         )
         self._notify("gantk_on_step", row=row)
         self.on_row(row)
@@ -267,14 +273,20 @@ class Training:
         if not self.team.leader:
             return
         with self._looking() as networks:
-            picture = self.task.sample(self.config, self.dataset, networks)
-        if picture is not None:
-            from PIL import Image
+            shown = self.task.sample(self.config, self.dataset, networks)
+        if shown is None:
+            return
+        from PIL import Image
 
-            path = self.run / "samples" / f"nimg-{self.total_nimg:09d}.png"
+        pictures = shown if isinstance(shown, Mapping) else {"samples": shown}
+        for index, (name, picture) in enumerate(pictures.items()):
+            prefix = f"{name.replace(' ', '-')}-" if index else ""
+            path = self.run / "samples" / f"{prefix}nimg-{self.total_nimg:09d}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(picture).save(path)
-            self.log.sample(self.total_nimg, path.relative_to(self.run))
+            self.log.sample(
+                self.total_nimg, path.relative_to(self.run), name=name, **({"aside": True} if index else {})
+            )
 
     def _score(self, stage: Stage) -> bool:
         """Held-out figures; whether the first of them is the best so far, so that its checkpoint is kept."""
@@ -334,16 +346,31 @@ class Training:
             write_report(self.run)
         self.team.barrier()
 
-    def _roll_back(self, engine: Engine, error: Diverged) -> None:
+    def _alarmed(self, engine: Engine) -> bool:
+        """Say what the gauges say; with `on_alarm`, stop or roll back. Whether the run was rolled back."""
+        found = [alarm for gauge in engine.game.gauges for alarm in gauge.alarms()]
+        for alarm in found:
+            self._event(f"{alarm.gauge}: {alarm.text}; {alarm.remedy}", "warning")
+        if self.config.on_alarm == "warn" or not self.team.any(bool(found)):
+            return False
+        first = found[0] if found else Alarm("a gauge", "alarm on another process", "see its log")
+        if self.config.on_alarm == "stop":
+            self._save()
+            raise TrainingError(f"stopped by the gauge {first.gauge!r}: {first.text}", remedy=first.remedy)
+        self._roll_back(engine, TrainingError(f"{first.gauge}: {first.text}", remedy=first.remedy))
+        return True
+
+    def _roll_back(self, engine: Engine, error: TrainingError) -> None:
         """Back to the last good checkpoint at a lower rate, or stop with a clear error."""
         self.roll_backs += 1
         good = checkpoint.newest(self._checkpoints) if self._checkpoints.is_dir() else None
         if self.roll_backs > ROLL_BACKS or good is None:
             why = "no checkpoint to go back to" if good is None else f"after {ROLL_BACKS} roll-backs"
-            raise TrainingError(f"the game diverged in {error.where}, {why}", remedy=error.remedy) from error
+            where = f"the game diverged in {error.where}" if isinstance(error, Diverged) else error.what
+            raise TrainingError(f"{where}, {why}", remedy=error.remedy) from error
         scale = engine.rate_scale * LOWER
         state = checkpoint.load(good)
-        engine.load_state_dict(state["engine"])
+        engine.load_state_dict(state["engine"])  # gauges and strengths go back, too
         engine.rate_scale, engine.bad_in_a_row = scale, {}
         self.log.truncate_after(state["total_nimg"], state["total_steps"])
         self._event(f"rolled back to {good.name}: {error.what}; the rate is now ×{scale:g}", "warning")
