@@ -155,8 +155,8 @@ class Task(ABC):
         """Held-out figures while training; the first one decides which checkpoint is the best."""
         return []
 
-    def model(self, config: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model | None:
-        """What the user keeps. `weights` maps stage → network → state dict, for each stage that was played."""
+    def model(self, config: Any, dataset: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model | None:
+        """What the user keeps; `dataset` is what it was trained on (its classes and sizes may belong to the model). `weights` maps stage → network → state dict, for each stage that was played."""
         return None
 
     # ---- use ----

@@ -236,7 +236,7 @@ class Training:
     def _finish(self) -> Outcome:
         """Write the model folder. Only the leader writes."""
         folder = self.run / "model"
-        model = self.task.model(self.config, self.finished)
+        model = self.task.model(self.config, self.dataset, self.finished)
         if model is None:
             return Outcome(self.run, None, self.total_nimg)
         if self.team.leader:

@@ -148,7 +148,7 @@ class Toy(Task):
             game.prepare = lambda batch, generator: time.sleep(pause) or batch
         return game
 
-    def model(self, config: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model:
+    def model(self, config: Any, dataset: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model:
         return Model(self.name, {}, {"model": weights["second"]["generator"]})
 
 

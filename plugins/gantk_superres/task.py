@@ -109,7 +109,7 @@ class Superres(Task):
         cards = [metrics.psnr(outputs, truths, crop=config.scale), metrics.perceptual(outputs, truths)]
         return cards if stage == FIDELITY else cards[::-1]
 
-    def model(self, config: SuperresConfig, weights: Mapping[str, Mapping[str, Any]]) -> Model:
+    def model(self, config: SuperresConfig, dataset: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model:
         from gantk_superres.game import ADVERSARIAL, FIDELITY, network_config
         from gantoolkit.model import MAIN, Model, find
 

@@ -81,11 +81,13 @@ def test_samples_show_bicubic_network_and_truth(task: Superres, photos: Path) ->
 
 def test_a_model_keeps_both_stages(task: Superres, tmp_path: Path) -> None:
     first, second = tiny.state(seed=1), tiny.state(seed=2)
-    both = task.model(config(), {"fidelity": {"generator": first}, "adversarial": {"generator": second, "critic": {}}})
+    both = task.model(
+        config(), None, {"fidelity": {"generator": first}, "adversarial": {"generator": second, "critic": {}}}
+    )
     assert both.weights[MAIN] is second and both.weights["fidelity"] is first
-    assert task.model(config(), {"fidelity": {"generator": first}}).weights.keys() == {MAIN}
+    assert task.model(config(), None, {"fidelity": {"generator": first}}).weights.keys() == {MAIN}
     start = Path(tiny.saved(tmp_path / "start", seed=3))
-    begun = task.model(config(init=start), {"adversarial": {"generator": second}})
+    begun = task.model(config(init=start), None, {"adversarial": {"generator": second}})
     assert torch.equal(begun.weights["fidelity"]["head.weight"], tiny.state(seed=3)["head.weight"])
     assert begun.config == tiny.CONFIG and begun.task == "superres"
 

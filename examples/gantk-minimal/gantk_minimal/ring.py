@@ -89,7 +89,7 @@ class Ring(Task):
         ]
         return Game([critic, generator], moves)
 
-    def model(self, config, weights):
+    def model(self, config, dataset, weights):
         return Model(self.name, {}, {"model": weights["ring"]["generator"]}, name="ring")
 
     def load(self, model):
