@@ -1,0 +1,62 @@
+"""What a generator is trained on: pictures (or points) with held-out ones beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantk_generate.options import GenerateConfig
+from gantoolkit.errors import UsageError
+from gantoolkit.labelled import LabelledPictures, Points
+
+BANK = 512  # held-out samples that gauges look at
+
+
+class Data:
+    """The training samples; `held_out` are never trained on.
+
+    Attributes:
+        train, held_out: pictures or points; `held_out` is None when nothing is kept aside.
+        classes: names of the classes to learn, () when there are none or they are not wanted.
+    """
+
+    def __init__(self, config: GenerateConfig, folder: Path) -> None:
+        self.train: Any
+        self.held_out: Any
+        if config.arch == "mlp":
+            self.train = Points(folder, held_out=config.held_out, split="train")
+            self.held_out = Points(folder, held_out=config.held_out, split="held-out") if config.held_out else None
+        else:
+            if bool(config.height) != bool(config.width):
+                raise UsageError("height and width belong together", remedy="set both, or neither")
+            size = (config.height, config.width) if config.height else None
+            settings: dict[str, Any] = {"size": size, "fit": config.fit, "held_out": config.held_out}
+            self.train = LabelledPictures(folder, **settings, mirror=config.mirror, split="train")
+            settings["size"], settings["channels"] = self.train.size, self.train.channels
+            self.held_out = LabelledPictures(folder, **settings, split="held-out") if config.held_out else None
+            if self.held_out is not None and not len(self.held_out):
+                self.held_out = None
+        self.classes: tuple[str, ...] = self.train.classes if config.conditional else ()
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        item = dict(self.train.item(index, rng))
+        if not self.classes:
+            item.pop("label", None)
+        return item
+
+    def bank(self, which: str, count: int = BANK) -> dict[str, Tensor]:
+        """`count` samples at most of "train" or "held_out", as batches hold them; always the same ones."""
+        source = getattr(self, which)
+        rng = np.random.default_rng(0)
+        chosen = np.sort(rng.permutation(len(source))[:count])
+        items = [source.item(int(index), rng) for index in chosen]
+        keys = ["image", *(["label"] if self.classes else [])]
+        return {key: torch.stack([torch.as_tensor(item[key]) for item in items]) for key in keys}

@@ -1,0 +1,198 @@
+"""The game of generation: an adversarial loss, a penalty, and what few data and a style-based generator add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gantk_generate.options import GenerateConfig
+from gantoolkit import losses
+from gantoolkit.augment import AdaptiveStrength, Augment
+from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Step, Term
+from gantoolkit.gauges import quietly, watch
+from gantoolkit.schedule import Cosine
+
+HELD_OUT_EVERY = 16  # batches between two looks at held-out pictures: they cost one pass of the critic
+
+
+def gamma_rule(pixels: int, batch: int) -> float:
+    """γ of the default penalties: .25·(pixels / 32²)^1.5·√(256 / batch).
+
+    Between the values that Huang et al. 2024 (arXiv:2501.05441, table 8 ff.) found by search: .05 to 1 at 32², 2 at
+    64², 150 at 256². A smaller batch has noisier gradients and gets more, as in Karras et al. 2020 (arXiv:2006.06676).
+    """
+    return 0.25 * (pixels / 1024) ** 1.5 * (256 / batch) ** 0.5
+
+
+def make(
+    config: GenerateConfig,
+    generator: nn.Module,
+    critic: nn.Module,
+    *,
+    latent: int,
+    gamma: float,
+    held_out: Mapping[str, Tensor] | None = None,
+    gauges: Sequence[Gauge] = (),
+) -> Game:
+    """The game that `config` describes, on these networks.
+
+    Batches have "image" (N, ...) in [-1, 1] and, for conditional networks, "label" (N,).
+
+    Args:
+        latent: numbers a sample is made from.
+        gamma: strength of the penalty at the start.
+        held_out: real samples (and labels) that are never trained on; the critic's opinion of them is watched.
+    """
+    loss = losses.adversarial(config.loss)
+    augment = Augment(config.augment) if config.augment else None
+    adaptive = AdaptiveStrength(signal="win" if loss.needs_real else "sign")
+    path_length = PathLength()
+
+    def fake(ctx: Context) -> Tensor:
+        def draw() -> Tensor:
+            return ctx.networks["generator"](ctx.randn(latent), _label(ctx))
+
+        return ctx.share("fake", draw, owner="generator")
+
+    def shown(ctx: Context, kind: str) -> Tensor:
+        """Real or fake samples as the critic gets to see them."""
+
+        def see() -> Tensor:
+            x = ctx["image"] if kind == "real" else fake(ctx)
+            if augment is None:
+                return x
+            return augment(x, adaptive.p if config.strength is None else config.strength, ctx.rand)
+
+        return ctx.memo(f"shown {kind}", see)
+
+    def judge(ctx: Context) -> Callable[[Tensor], Tensor]:
+        return lambda x: ctx.networks["critic"](x, _label(ctx))
+
+    def penalised(ctx: Context, kind: str) -> tuple[Tensor, Tensor]:
+        """(logits, squared gradient norms) of one pass, which all terms of this move share."""
+        return ctx.memo(f"penalised {kind}", lambda: losses.penalised_logits(judge(ctx), shown(ctx, kind)))
+
+    def scored(ctx: Context, kind: str) -> Tensor:
+        if ctx.player.name == "critic" and kind in always_penalised:
+            return penalised(ctx, kind)[0]
+        return ctx.memo(f"scored {kind}", lambda: judge(ctx)(shown(ctx, kind)))
+
+    def critic_adversarial(ctx: Context) -> Tensor:
+        real, fakes = scored(ctx, "real"), scored(ctx, "fake")
+        watch(ctx, real, fakes, look(ctx))
+        return loss.critic(real, fakes)
+
+    def look(ctx: Context) -> Tensor | None:
+        """Logits of held-out reals, now and then; augmented alike, or they would look better than they are."""
+        if held_out is None or ctx.nimg // config.batch % HELD_OUT_EVERY:
+            return None
+        rows = ctx.randint(len(held_out["image"]))
+        x, label = held_out["image"][rows], held_out["label"][rows] if "label" in held_out else None
+        with quietly(ctx.networks["critic"]):
+            if augment is not None:
+                x = augment(x, adaptive.p if config.strength is None else config.strength, ctx.rand)
+            return ctx.networks["critic"](x, label)
+
+    def generator_adversarial(ctx: Context) -> Tensor:
+        real = scored(ctx, "real") if loss.needs_real else None
+        return loss.generator(real, scored(ctx, "fake"))
+
+    def norm(kind: str) -> Callable[[Context], Tensor]:
+        """½ E‖∇D‖²: R1 on reals, R2 on fakes (Mescheder et al. 2018, eq. 9 and 10); γ is the term's weight."""
+        return lambda ctx: 0.5 * penalised(ctx, kind)[1].mean()
+
+    def lines(ctx: Context) -> Tensor:
+        return losses.gradient_penalty(judge(ctx), shown(ctx, "real"), shown(ctx, "fake"), 1.0, ctx.rand())
+
+    def path(ctx: Context) -> Tensor:
+        return path_length(ctx.networks["generator"], ctx.randn(latent), _label(ctx), ctx)
+
+    strength = Cosine(gamma, gamma * config.gamma_end, config.nimg)
+    kinds = {"r1r2": ("real", "fake"), "r1": ("real",), "gp": (), "none": ()}[config.penalty]
+    always_penalised = kinds if config.penalty_every == 1 and gamma else ()
+    critic_terms = [Term("adversarial", critic_adversarial, couples_batch=_couples(loss, critic))]
+    if gamma:
+        for kind, name in zip(kinds, ("r1", "r2"), strict=False):
+            critic_terms.append(Term(name, norm(kind), strength, every=config.penalty_every, fp32=True))
+        if config.penalty == "gp":
+            critic_terms.append(Term("gp", lines, strength, every=config.penalty_every, fp32=True))
+    generator_terms = [Term("adversarial", generator_adversarial, couples_batch=_couples(loss, critic))]
+    if config.path_length:
+        generator_terms.append(
+            Term("path", path, config.path_length, every=config.path_every, fp32=True, couples_batch=True)
+        )
+
+    state: dict[str, Stateful] = {}
+    adapts = augment is not None and config.strength is None
+    if adapts:
+        state["strength"] = adaptive
+    if config.path_length:
+        state["path length"] = path_length
+    betas = (config.beta1, config.beta2)
+
+    def after_step(step: Step) -> None:
+        adaptive.update(step)
+        step.values["augment/strength"] = adaptive.p
+
+    def rate(start: float) -> Cosine:
+        return Cosine(start, start * config.lr_end, config.nimg)
+
+    return Game(
+        [
+            Player("critic", {"critic": critic}, lr=rate(config.critic_lr or config.lr), betas=betas),
+            Player("generator", {"generator": generator}, lr=rate(config.lr), betas=betas, ema_nimg=config.ema_nimg),
+        ],
+        [
+            Phase(
+                "critic",
+                "critic",
+                critic_terms,
+                repeats=config.critic_moves,
+                batch="fresh" if config.critic_moves > 1 else "same",
+            ),
+            Phase("generator", "generator", generator_terms),
+        ],
+        state=state,
+        after_step=after_step if adapts else None,
+        gauges=gauges,
+    )
+
+
+class PathLength:
+    """Path length regularisation, E(‖Jᵀy‖ − a)²: Karras et al. 2020 (arXiv:1912.04958), eq. 4; a is a moving mean.
+
+    y is a picture of noise over √(H·W), J the Jacobian of the picture with respect to w; half the batch is enough
+    (appendix B of that paper).
+    """
+
+    DECAY = 0.01
+
+    def __init__(self) -> None:
+        self.mean = torch.zeros(())
+
+    def __call__(self, generator: Any, z: Tensor, label: Tensor | None, ctx: Context) -> Tensor:
+        half = max(1, len(z) // 2)
+        w = generator.mapping(z[:half], label[:half] if label is not None else None)
+        picture = generator.synthesis(w)
+        noise = ctx.randn(*picture.shape[1:])[:half] / (picture[0, 0].numel() ** 0.5)
+        (gradient,) = torch.autograd.grad((picture * noise).sum(), w, create_graph=True)
+        lengths = gradient.square().sum(-1).reshape(len(w), -1).mean(1).sqrt()
+        self.mean = self.mean.to(lengths.device).lerp(lengths.detach().mean(), self.DECAY)
+        return (lengths - self.mean).square().mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.mean = state["mean"]
+
+
+def _label(ctx: Context) -> Tensor | None:
+    return ctx.batch.get("label")
+
+
+def _couples(loss: losses.AdversarialLoss, critic: nn.Module) -> bool:
+    return loss.couples_batch or bool(getattr(critic, "couples_batch", False))

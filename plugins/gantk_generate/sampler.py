@@ -1,0 +1,134 @@
+"""A trained generator as a callable: the same seed gives the same picture, however many are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gantk_generate import latents, networks
+from gantoolkit import devices
+from gantoolkit.errors import UsageError
+from gantoolkit.model import MAIN, Model
+
+CHUNK = 16  # rows of every pass, the last one filled up: kernels round differently for another number of rows
+
+
+class Sampler:
+    """Makes pictures; `sampler(8, seed=3, label="sneaker")` is a list of uint8 arrays H,W,C.
+
+    Args:
+        model: of the task `generate`.
+        device: where it runs.
+        precision: of the network; fp32 gives the same pictures on every day.
+
+    Attributes:
+        classes: names of the classes, () for a model without.
+        size: height and width of a picture; channels: 1 for grey, 3 for colour.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", precision: str = "fp32") -> None:
+        self.name, config = model.name, dict(model.config)
+        self.classes: tuple[str, ...] = tuple(config.pop("labels", ()))
+        self.device = torch.device(devices.pick_device(device))
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        self.dtype = dtypes[devices.pick_precision(precision, self.device.type)]
+        self.generator: Any = networks.build_generator(config)
+        self.generator.load_state_dict(model.weights[MAIN])
+        self.generator.to(self.device).eval().requires_grad_(False)
+        self.generator.to(memory_format=torch.channels_last)
+        self.latent: int = config["latent"]
+        self.size: tuple[int, int] = tuple(config.get("size", (1, 1)))  # type: ignore[assignment]
+        self.channels: int = config.get("channels", 3)
+
+    def __call__(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        label: int | str | Sequence[int | str] | None = None,
+        truncation: float = 1.0,
+    ) -> list[np.ndarray]:
+        """n pictures, the i-th from seed + i.
+
+        Args:
+            label: a class, or classes to take in turn; None takes all in turn.
+            truncation: moves latents towards their mean (1 leaves them); Karras et al. 2019, arXiv:1812.04948.
+
+        Raises:
+            UsageError: an unknown class.
+        """
+        return list(self.pictures(n, seed=seed, label=label, truncation=truncation))
+
+    def pictures(
+        self, n: int, *, seed: int = 0, label: int | str | Sequence[int | str] | None = None, truncation: float = 1.0
+    ) -> Iterator[np.ndarray]:
+        """As calling it, one picture after the other: memory does not grow with n."""
+        labels = self.labels(n, label)
+        mean = self.mean_input() if truncation != 1 else None
+        for start in range(0, n, CHUNK):
+            stop = min(start + CHUNK, n)
+            z = self.latents(stop - start, seed + start)
+            inputs = self.inputs(z, labels[start:stop] if labels is not None else None)
+            if mean is not None:
+                inputs = latents.truncate(inputs, mean, truncation)
+            yield from self.render(inputs)
+
+    def labels(self, n: int, label: int | str | Sequence[int | str] | None = None) -> Tensor | None:
+        """Class numbers for n pictures, (n,); None for a model without classes."""
+        if not self.classes:
+            if label not in (None, [], ()):
+                raise UsageError(f"the model {self.name!r} knows no classes", actual=f"class {label!r}")
+            return None
+        named = [label] if isinstance(label, (int, str)) else list(label or range(len(self.classes)))
+        numbers = torch.tensor([self._number(name) for name in named])
+        return numbers[torch.arange(n) % len(numbers)]
+
+    def _number(self, name: int | str) -> int:
+        if str(name) in self.classes:
+            return self.classes.index(str(name))
+        if str(name).isdecimal() and int(name) < len(self.classes):
+            return int(name)
+        known = ", ".join(f"{number} {word}" for number, word in enumerate(self.classes))
+        raise UsageError("unknown class", expected=known, actual=repr(name))
+
+    def latents(self, n: int, seed: int = 0) -> Tensor:
+        """(n, latent) normal numbers; row i depends on seed + i alone."""
+        rows = [torch.randn(self.latent, generator=torch.Generator().manual_seed(seed + i)) for i in range(n)]
+        return torch.stack(rows)
+
+    def inputs(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What `render` takes: w of a style-based generator, the first layer's input of others."""
+        return self._chunked(lambda z, label: self.generator.mapping(z, label), z, labels)
+
+    def mean_input(self, n: int = 1024) -> Tensor:
+        """The mean of `inputs` over n latents of fixed seeds, all classes in turn: where truncation leads."""
+        return self.inputs(self.latents(n), self.labels(n)).mean(0, keepdim=True)
+
+    def render(self, inputs: Tensor) -> list[np.ndarray]:
+        """Pictures, uint8 H,W,C, of the generator's inputs."""
+        made = self._chunked(lambda w, _: self.generator.synthesis(w), inputs, None)
+        return list(to_uint8(made))
+
+    def _chunked(self, call: Any, rows: Tensor, labels: Tensor | None) -> Tensor:
+        made = []
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            label = labels[start : start + CHUNK] if labels is not None else None
+            missing = CHUNK - len(part)
+            if missing:
+                part = torch.cat([part, part[:1].expand(missing, *part.shape[1:])])
+                label = torch.cat([label, label[:1].expand(missing)]) if label is not None else None
+            mixed = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+            with torch.inference_mode(), mixed:
+                whole = call(part.to(self.device), label.to(self.device) if label is not None else None)
+            made.append(whole[: CHUNK - missing].float().cpu())
+        return torch.cat(made)
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """N,C,H,W in [-1, 1] → N,H,W,C uint8."""
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()

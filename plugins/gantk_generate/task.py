@@ -1,0 +1,160 @@
+"""The generation task: how it is trained, what comes out, and what a user does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gantk_generate import options as fields
+from gantk_generate.options import GenerateConfig
+from gantk_generate.presets import PRESETS
+from gantoolkit.errors import UsageError
+from gantoolkit.task import Console, DataReport, Stage, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from gantk_generate.data import Data
+    from gantk_generate.sampler import Sampler
+    from gantoolkit.data import Dataset
+    from gantoolkit.game import Game
+    from gantoolkit.metrics import MetricCard
+    from gantoolkit.model import Model
+
+
+class Generate(Task):
+    """Make new pictures like those in a folder."""
+
+    name = "generate"
+    summary = "make new pictures like those in a folder"
+    Config = GenerateConfig
+    RunOptions = fields.RunOptions
+    EvalOptions = fields.EvalOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+
+    # ---- training ----
+
+    def dataset(self, config: GenerateConfig, folder: Path | None) -> Data:
+        from gantk_generate.data import Data
+        from gantoolkit import losses
+        from gantoolkit.augment import Augment
+
+        if folder is None:
+            raise UsageError("no pictures were named", remedy="gantk train generate FOLDER/")
+        losses.adversarial(config.loss)  # wrong names are said before the pictures are read
+        if config.augment:
+            Augment(config.augment)
+        return Data(config, folder)
+
+    def check(self, folder: Path) -> DataReport:
+        from gantoolkit import labelled
+
+        return labelled.check(folder)
+
+    def stages(self, config: GenerateConfig) -> Sequence[Stage]:
+        return [Stage("adversarial", config.nimg)]
+
+    def game(self, config: GenerateConfig, dataset: Data, stage: str) -> Game:  # type: ignore[override]
+        from gantk_generate import game, health, networks
+
+        built = network_config(config, dataset)
+        generator, critic = networks.build_generator(built), networks.build_critic(built)
+        held_out = dataset.bank("held_out") if dataset.held_out is not None else None
+        if held_out is not None:
+            held_out = {key: value.to(config.device) for key, value in held_out.items()}
+        height, width = built.get("size", (32, 32))
+        gamma = game.gamma_rule(height * width, config.batch) if config.gamma is None else config.gamma
+        return game.make(
+            config,
+            generator,
+            critic,
+            latent=config.latent,
+            gamma=gamma,
+            held_out=held_out,
+            gauges=health.gauges(config, dataset, generator),
+        )
+
+    def sample(  # type: ignore[override]
+        self, config: GenerateConfig, dataset: Data, networks: Mapping[str, nn.Module]
+    ) -> Mapping[str, np.ndarray] | np.ndarray:
+        from gantk_generate import show
+
+        return show.while_training(config, dataset, networks["generator"])
+
+    def score(  # type: ignore[override]
+        self, config: GenerateConfig, dataset: Data, networks: Mapping[str, nn.Module], stage: str
+    ) -> Sequence[MetricCard]:
+        from gantk_generate import evaluate
+
+        return evaluate.while_training(config, dataset, networks["generator"])
+
+    def model(self, config: GenerateConfig, dataset: Data, weights: Mapping[str, Mapping[str, Any]]) -> Model:
+        from gantoolkit.model import MAIN, Model
+
+        generator = weights["adversarial"]["generator"]
+        built = network_config(config, dataset) | {"labels": list(dataset.classes)}
+        return Model(self.name, built, {MAIN: generator}, card(config, dataset, generator), "generate")
+
+    # ---- use ----
+
+    def load(self, model: Model, **options: Any) -> Sampler:
+        """A `Sampler`; its arguments are the options."""
+        from gantk_generate.sampler import Sampler
+
+        return Sampler(model, **options)
+
+    def run(self, options: fields.RunOptions, console: Console) -> int:
+        from gantk_generate.use import run
+
+        return run(options, console)
+
+    def evaluate(self, options: fields.EvalOptions, console: Console) -> int:
+        from gantk_generate.evaluate import evaluate
+
+        return evaluate(options, console)
+
+
+def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
+    """What `networks.build_generator` and `build_critic` need, as JSON values."""
+    built = {
+        "arch": config.arch,
+        "latent": config.latent,
+        "classes": len(dataset.classes),
+        "width": config.channels,
+        "critic_width": config.critic_channels,
+    }
+    if config.arch == "mlp":
+        return built | {"features": dataset.train.features}
+    if config.arch == "dcgan":
+        built |= {"spectral_norm": config.spectral_norm, "batch_norm": config.batch_norm}
+    return built | {"size": list(dataset.train.size), "channels": dataset.train.channels}
+
+
+def card(config: GenerateConfig, dataset: Data, generator: Mapping[str, Any]) -> str:
+    """The start of a model card: what is known without the trainer's words."""
+    size = sum(tensor.numel() for tensor in generator.values())
+    changed = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
+    classes = ", ".join(dataset.classes)
+    lines = [
+        "# generate",
+        "",
+        f"Makes pictures from {config.latent} random numbers ({size:,} parameters)."
+        + (f" Classes: {classes}." if classes else ""),
+        "",
+        "## Training",
+        "",
+        f"- samples: {len(dataset):,}",
+        *(f"- {key}: {value}" for key, value in sorted(changed.items())),
+        "",
+        "## Data and licence",
+        "",
+        "Not stated. Say here what it was trained on, and under which licence the weights may be used.",
+        "",
+        "## Figures",
+        "",
+        "Not measured. `gantk eval generate REAL/ --model THIS` prints them with their protocol.",
+        "",
+    ]
+    return "\n".join(lines)
