@@ -1,0 +1,393 @@
+"""Gauges of an adversarial game's health: equilibrium, instability and collapse, with alarms in plain words.
+
+    Equilibrium   who wins, and whether the critic only knows its training pictures by heart
+    Instability   gradients and losses that run away or swing, moves that were not finite
+    Collapse      a generator whose pictures are too much alike, or that leaves out a part of the data
+
+A term calls `watch` with the critic's logits; `standard` makes the usual gauges for a game. A gauge looks at windows of
+steps, or at probes every so many images; an alarm needs several bad looks in a row and comes once, until as many good
+ones have passed. Gauges change nothing in the game, and their whole state is in the checkpoints.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gantoolkit.alarms import LIMITS, Limits, Probe, Trouble, Watchman, Windowed
+from gantoolkit.errors import UsageError
+from gantoolkit.game import Context, Gauge, Step
+from gantoolkit.variety import Axes, variety
+
+Features = Callable[[Tensor], Tensor]
+Judge = Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]
+
+
+# ---- what a term writes ----
+
+
+def watch(ctx: Context, real: Tensor, fake: Tensor, held_out: Tensor | None = None) -> None:
+    """Put what the gauges need to know of the critic's logits, (N, ...), into `ctx.values`; no graph, no sync."""
+    ctx.values.update(verdicts(real, fake, held_out))
+
+
+@torch.no_grad()
+def verdicts(real: Tensor, fake: Tensor, held_out: Tensor | None = None) -> dict[str, Tensor]:
+    """Scalars that say how the critic judges; logits (N, ...) of any shape, a map counts with its mean.
+
+    "critic/real", "/fake", "/held_out": mean logits.
+    "critic/sign", "/sign_fake", "/sign_held_out": mean signs; the first is r_t of Karras et al. 2020
+    (arXiv:2006.06676, eq. 1), which drives ADA.
+    "critic/win": P(D(real) > D(fake)) over all pairs, ties count half: ½ at equilibrium. The critic's accuracy
+    without a threshold: relativistic losses leave the logits' level open, so that signs mean little there.
+    "critic/win_held_out": the same for held-out reals; "critic/known": P(D(real) > D(held out)), ½ without overfitting.
+    """
+    real, fake = _scores(real), _scores(fake)
+    found = {
+        "critic/real": real.mean(),
+        "critic/fake": fake.mean(),
+        "critic/sign": real.sign().mean(),
+        "critic/sign_fake": fake.sign().mean(),
+        "critic/win": _above(real, fake),
+    }
+    if held_out is not None:
+        held_out = _scores(held_out)
+        found |= {
+            "critic/held_out": held_out.mean(),
+            "critic/sign_held_out": held_out.sign().mean(),
+            "critic/win_held_out": _above(held_out, fake),
+            "critic/known": _above(real, held_out),
+        }
+    return found
+
+
+def _scores(logits: Tensor) -> Tensor:
+    return logits.detach().float().flatten(1).mean(1) if logits.ndim > 1 else logits.detach().float()
+
+
+def _above(a: Tensor, b: Tensor) -> Tensor:
+    """P(a > b) + ½ P(a = b) over all pairs: the area under the ROC curve (Mann and Whitney 1947)."""
+    return ((a[:, None] - b[None]).sign().mean() + 1) / 2
+
+
+@contextmanager
+def quietly(*networks: nn.Module) -> Iterator[None]:
+    """Look at networks without a trace: eval mode, no gradients; modes and global random numbers are put back."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    cuda = {p.get_device() for network in networks for p in network.parameters() if p.is_cuda}
+    with torch.random.fork_rng(devices=sorted(cuda)), torch.no_grad():
+        for network in networks:
+            network.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+# ---- the gauges ----
+
+
+class Equilibrium(Windowed):
+    """Who wins: the critic's verdicts (see `watch`) and how hard the generator still pushes.
+
+    Readings: "win", "distance" (|win − ½|), "real", "fake", "sign", "sign_fake" as window means; "gradient", the
+    generator's gradient norm against its largest; with held-out reals "held_out", "sign_held_out", "win_held_out",
+    "known", and "overfitting", r_v = (E D(train) − E D(held out)) / (E D(train) − E D(fake)), Karras et al. 2020
+    (arXiv:2006.06676, eq. 1).
+
+    Args:
+        generator: the player that is to be kept moving.
+        judge: random numbers → logits of training reals, fakes and held-out reals, each (N, ...), under the
+            augmentation of training; use `quietly`. None: held-out logits come from `watch`, or not at all.
+        every_nimg: images between two calls of `judge`.
+        seed: of the random numbers that `judge` gets.
+        limits: the lines to draw.
+    """
+
+    kept = (*Windowed.kept, "strongest", "probe")
+
+    def __init__(
+        self,
+        generator: str = "generator",
+        judge: Judge | None = None,
+        *,
+        every_nimg: int = 20_000,
+        seed: int = 0,
+        limits: Limits = LIMITS,
+    ) -> None:
+        troubles = {
+            "won": Trouble(
+                "the critic tells real from fake in {win:.1%} of all pairs and the generator's gradient is down to "
+                "{gradient:.1g} of its largest: the generator learns nothing any more",
+                "use a non-saturating or relativistic loss, a stronger R1, or a lower rate for the critic",
+                limits.patience,
+            ),
+            "lost": Trouble(
+                "the critic takes fakes for real in {lost:.0%} of all pairs: it no longer guides the generator",
+                "raise the critic's rate or size, or lower R1 or the generator's rate",
+                limits.patience,
+            ),
+            "overfit": Trouble(
+                "the critic knows its training pictures by heart: it scores {known:.0%} of them above held-out ones "
+                "(overfitting rate {rate:.2f}), and pulls the generator towards copies",
+                "add pictures, turn on augmentation (ADA), strengthen R1, or take a smaller critic",
+                limits.probe_patience if judge else limits.patience,
+            ),
+        }
+        super().__init__("equilibrium", limits, troubles)
+        self.generator, self.judge = generator, judge
+        self.probe = Probe(every_nimg, seed)
+        self.strongest = 0.0
+
+    def observe(self, step: Step) -> None:
+        """Collect a step's verdicts; at a window's end, judge."""
+        self._add({name.removeprefix("critic/"): v for name, v in step.values.items() if name.startswith("critic/")})
+        if self.generator in step.grad_norm:
+            self._add({"gradient": step.grad_norm[self.generator]})
+        if self.judge is not None and self.probe.due(step.nimg):
+            found = verdicts(*self.judge(self.probe.generator))
+            values = torch.stack(list(found.values())).tolist()
+            numbers = {k.removeprefix("critic/"): v for k, v in zip(found, values, strict=True)}
+            self._judge_overfitting(numbers, self.probe.count > self.limits.probe_burn_in)
+        self._end_of_step()
+
+    def _close(self, seen: Mapping[str, list[float]]) -> None:
+        means = {name: statistics.fmean(values) for name, values in seen.items()}
+        gradient = means.pop("gradient", None)
+        if gradient is not None:
+            self.strongest = max(self.strongest, gradient)
+            means["gradient"] = gradient / self.strongest if self.strongest else 0.0
+        self._readings.update(means)
+        if "held_out" in means:
+            self._judge_overfitting(means, self.settled)
+        if "win" not in means:
+            return
+        win, gradient = means["win"], means.get("gradient", 1.0)
+        self._readings["distance"] = abs(win - 0.5)
+        if self.settled:
+            (won, unwon), (gone, back), (lost, unlost) = self.limits.won, self.limits.vanished, self.limits.lost
+            self._look("won", win > won and gradient < gone, win < unwon or gradient > back, win=win, gradient=gradient)
+            self._look("lost", win < lost, win > unlost, lost=1 - win)
+
+    def _judge_overfitting(self, means: Mapping[str, float], settled: bool) -> None:
+        gap = means["real"] - means["fake"]
+        rate = (means["real"] - means["held_out"]) / gap if gap > 0 else 0.0
+        self._readings |= {name: means[name] for name in ("held_out", "sign_held_out", "win_held_out", "known")}
+        self._readings["overfitting"] = rate
+        if settled:
+            (rate_limit, rate_healthy), (known_limit, known_healthy) = self.limits.overfit, self.limits.known
+            bad = rate > rate_limit and means["known"] > known_limit
+            self._look(
+                "overfit", bad, rate < rate_healthy or means["known"] < known_healthy, known=means["known"], rate=rate
+            )
+
+
+class Instability(Windowed):
+    """Whether the game runs away or swings.
+
+    Readings: "gradient/PLAYER", the window's median gradient norm against the running median of the windows before;
+    "swing", the standard deviation of the win rate from step to step; "oscillation", that of the losses against their
+    mean size, the largest of all losses; "skipped", the share of steps with a move that was not finite.
+
+    Args:
+        limits: the lines to draw.
+    """
+
+    kept = (*Windowed.kept, "norms")
+    memory = 40  # windows that the running median looks back
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        lower = "lower the learning rates, strengthen R1, or clip the gradients"
+        troubles = {
+            "surge": Trouble("the gradient of {player} is {surge:.0f} times its usual size", lower, limits.patience),
+            "swing": Trouble(
+                "the game swings: the critic's win rate jumps by ±{swing:.2f} from step to step", lower, limits.patience
+            ),
+            "skipped": Trouble(
+                "{skipped:.0%} of the last steps had a move that was not finite",
+                "lower the learning rate, or use --set precision=fp32",
+                2,
+            ),
+        }
+        super().__init__("instability", limits, troubles)
+        self.norms: dict[str, list[float]] = {}
+
+    def observe(self, step: Step) -> None:
+        """Collect a step's norms and losses; at a window's end, judge."""
+        self._add({f"norm/{player}": norm for player, norm in step.grad_norm.items()})
+        self._add({f"loss/{name}": loss for name, loss in step.losses.items()})
+        self._add({"win": step.values["critic/win"]} if "critic/win" in step.values else {})
+        self._add({"skipped": float(bool(step.skipped))})
+        self._end_of_step()
+
+    def _close(self, seen: Mapping[str, list[float]]) -> None:
+        surges = {}
+        for name, values in seen.items():
+            if name.startswith("norm/"):
+                player, norm = name.removeprefix("norm/"), statistics.median(values)
+                before = self.norms.setdefault(player, [])
+                usual = statistics.median(before) if before else norm
+                surges[player] = norm / usual if usual else 1.0
+                self.norms[player] = [*before, norm][-self.memory :]
+        oscillation = [_oscillation(values) for name, values in seen.items() if name.startswith("loss/")]
+        self._readings = {f"gradient/{player}": surge for player, surge in surges.items()}
+        self._readings["oscillation"] = max(oscillation, default=0.0)
+        self._readings["skipped"] = skipped = statistics.fmean(seen["skipped"])
+        many, few = self.limits.skipped
+        self._look("skipped", skipped > many, skipped <= few, skipped=skipped)
+        swing = _oscillation(seen["win"], relative=False) if "win" in seen else 0.0
+        self._readings["swing"] = swing
+        if self.settled:
+            player, surge = max(surges.items(), key=lambda item: item[1], default=("", 1.0))
+            self._look("surge", surge > self.limits.surge[0], surge < self.limits.surge[1], player=player, surge=surge)
+            self._look("swing", swing > self.limits.swing[0], swing < self.limits.swing[1], swing=swing)
+
+
+def _oscillation(values: Sequence[float], relative: bool = True) -> float:
+    """Standard deviation about the straight line through the values, against their mean size."""
+    if len(values) < 3:
+        return 0.0
+    times = range(len(values))
+    slope, start = statistics.linear_regression(times, values)
+    deviation = statistics.pstdev([value - start - slope * t for t, value in zip(times, values, strict=True)])
+    size = statistics.fmean(abs(value) for value in values) if relative else 1.0
+    return deviation / size if size else 0.0
+
+
+class Collapse(Watchman):
+    """Whether the generator's pictures are as varied as the real ones.
+
+    Every `every_nimg` images it draws as many fakes as it has reals and compares them in a feature space.
+
+    Readings: "diversity", mean distance between two fakes over that between two reals; "nearest", the same for the
+    median distance to the nearest neighbour (a birthday test: Arora and Zhang 2017, arXiv:1706.08224); "recall", the
+    share of reals within the k-nearest-neighbour ball of some fake (Kynkäänniemi et al. 2019, arXiv:1904.06991,
+    eq. 2); with labels "worst_diversity" and "worst_recall", within the class where each is smallest.
+
+    Args:
+        reals: (M, ...) pictures or points on the device where fakes come out; the first `n` are used.
+        sample: (n, generator) → n fakes of the reals' shape and range; with labels (n, generator, labels). Use
+            `quietly` around the networks.
+        features: (N, ...) → (N, F); `Axes(reals)` by default.
+        labels: (M,) integers, the reals' classes.
+        n: fakes and reals of a probe.
+        every_nimg: images between probes; by default 80 for each fake of a probe, a cost of about 1 % of training.
+        seed: of the generator that `sample` gets.
+        limits: the lines to draw.
+
+    Raises:
+        UsageError: fewer than 16 reals, or labels that don't belong to them.
+    """
+
+    kept = ("best", "probe")
+    k = 3  # as in the paper
+
+    def __init__(
+        self,
+        reals: Tensor,
+        sample: Callable[..., Tensor],
+        features: Features | None = None,
+        labels: Tensor | None = None,
+        *,
+        n: int = 256,
+        every_nimg: int | None = None,
+        seed: int = 0,
+        limits: Limits = LIMITS,
+    ) -> None:
+        if len(reals) < 16 or (labels is not None and len(labels) != len(reals)):
+            raise UsageError(
+                "the collapse gauge needs real samples, and a label for each if any",
+                expected="at least 16",
+                actual=f"{len(reals)} reals" + ("" if labels is None else f", {len(labels)} labels"),
+            )
+        more = "lower the generator's rate, strengthen R1 and R2, or use the relativistic pairing loss (rpgan)"
+        troubles = {
+            "alike": Trouble(
+                "the generator's pictures differ only {diversity:.0%} as much as real ones: it has collapsed",
+                more,
+                limits.probe_patience,
+            ),
+            "left out": Trouble(
+                "the generator reaches only {recall:.0%} of the real pictures (its best was {best:.0%}): it leaves out "
+                "a part of the data",
+                more,
+                limits.probe_patience,
+            ),
+            "class": Trouble(
+                "the pictures of class {label} differ only {diversity:.0%} as much as real ones: it has collapsed",
+                more,
+                limits.probe_patience,
+            ),
+        }
+        super().__init__("collapse", limits, troubles)
+        self.sample, self.labels = sample, None if labels is None else labels[:n].cpu()
+        # axes from other reals than those compared: on its own data an axis shows more spread than on any other
+        self.features = features or Axes(reals[n:] if len(reals) - n >= 64 else reals)
+        with torch.no_grad():
+            self.reals = self.features(reals[:n]).float()
+        self.probe = Probe(every_nimg or 80 * len(self.reals), seed)
+        self.best = 0.0
+
+    def observe(self, step: Step) -> None:
+        """When a probe is due: draw fakes, compare, judge."""
+        if not self.probe.due(step.nimg):
+            return
+        n = len(self.reals)
+        with torch.no_grad():
+            how = () if self.labels is None else (self.labels,)
+            fakes = self.features(self.sample(n, self.probe.generator, *how)).float()
+            found = variety(fakes, self.reals, self.k)
+        self._readings = found
+        by_class = self._by_class(fakes)
+        if by_class:
+            self._readings |= {
+                f"worst_{key}": min(row[key] for row in by_class.values()) for key in ("diversity", "recall")
+            }
+        self.best = max(self.best, found["recall"])
+        if self.probe.count <= self.limits.probe_burn_in:
+            return
+        diversity, recall = found["diversity"], found["recall"]
+        (alike, varied), (few, many) = self.limits.diversity, self.limits.recall
+        self._look("alike", diversity < alike, diversity > varied, diversity=diversity)
+        self._look("left out", recall < few, recall > many, recall=recall, best=self.best)
+        if by_class:
+            label, row = min(by_class.items(), key=lambda item: item[1]["diversity"])
+            worst = row["diversity"]
+            self._look("class", worst < alike <= diversity, worst > varied, label=label, diversity=worst)
+
+    def _by_class(self, fakes: Tensor) -> dict[int, dict[str, float]]:
+        """The same measures within each class that has enough reals to say something."""
+        if self.labels is None:
+            return {}
+        members = {int(label): self.labels == label for label in self.labels.unique()}
+        return {
+            label: variety(fakes[rows], self.reals[rows], self.k)
+            for label, rows in members.items()
+            if int(rows.sum()) >= 8
+        }
+
+
+def standard(
+    *,
+    reals: Tensor | None = None,
+    sample: Callable[..., Tensor] | None = None,
+    judge: Judge | None = None,
+    features: Features | None = None,
+    labels: Tensor | None = None,
+    generator: str = "generator",
+    seed: int = 0,
+    limits: Limits = LIMITS,
+) -> list[Gauge]:
+    """The usual gauges of a game: equilibrium and instability, and collapse where there are 16 reals and a sampler.
+
+    See `Equilibrium` for `generator` and `judge`, `Collapse` for `reals`, `sample`, `features` and `labels`.
+    """
+    gauges: list[Gauge] = [Equilibrium(generator, judge, seed=seed + 1, limits=limits), Instability(limits=limits)]
+    if reals is not None and sample is not None and len(reals) >= 16:
+        gauges.append(Collapse(reals, sample, features, labels, seed=seed + 2, limits=limits))
+    return gauges
