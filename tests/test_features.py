@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from gantoolkit.errors import UsageError
-from gantoolkit.features import builtin_extractors, efficientnet_lite0, perceptual_distance
+from gantoolkit import plugins
+from gantoolkit.errors import GantkError, UsageError
+from gantoolkit.features import builtin_extractors, efficientnet_lite0, extractor, from_callable, perceptual_distance
 from tests.tolerances import TOL
 
 
@@ -148,3 +151,54 @@ def test_wrong_shapes_are_named() -> None:
         perceptual_distance(torch.zeros(1, 3, 8, 32), torch.zeros(1, 3, 8, 32))
     with pytest.raises(UsageError, match="one shape"):
         perceptual_distance(torch.zeros(1, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+
+
+# ---- other sizes, no network, any function, and names ----
+
+
+def test_each_size_is_another_feature() -> None:
+    small, x = efficientnet_lite0(64), pictures(2, 32)
+    assert (small.name, efficientnet_lite0().name) == ("EffLite0@64", "EffLite0")
+    assert small is efficientnet_lite0(64) and efficientnet_lite0(224) is efficientnet_lite0()
+    assert small.resizer == "bilinear, antialiased, 64²"
+    enlarged = torch.nn.functional.interpolate(x, 64, mode="bilinear")
+    with torch.no_grad():
+        assert torch.allclose(small.vectors(x), efficientnet_lite0()._network(x).vectors(enlarged), atol=1e-5)
+        assert small.vectors(x[:, :, :1, :1]).shape == (2, 1280)  # a tiny picture is enlarged
+    with pytest.raises(UsageError, match="≥ 16"):
+        efficientnet_lite0(8)
+
+
+def test_pixels_are_the_picture_averaged() -> None:
+    x = torch.arange(48.0).reshape(1, 3, 4, 4) / 48
+    pixels = extractor("pixels@4")
+    assert (pixels.name, pixels.weights_hash) == ("pixels@4", "none")
+    assert torch.equal(pixels.vectors(x), x.flatten(1))
+    assert extractor("pixels@1").vectors(x)[0, 1].item() == pytest.approx(x[0, 1].mean().item())
+
+
+def test_a_function_is_an_extractor_and_must_give_rows() -> None:
+    mean = from_callable("mean", lambda x: x.mean((2, 3)), 4)
+    assert mean.vectors(torch.full((2, 3, 9, 5), 0.25)).tolist() == [[0.25] * 3] * 2
+    with pytest.raises(UsageError, match=r"'whole' are not one row a picture, expected N,F, got \(2, 3, 4, 4\)"):
+        from_callable("whole", lambda x: x, 4).vectors(torch.zeros(2, 3, 4, 4))
+
+
+def test_names_find_extractors_and_near_names_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extractor("efficientnet-lite0") is efficientnet_lite0()
+    assert extractor("efficientnet-lite0@96").name == "EffLite0@96"
+    monkeypatch.setattr(plugins.current(), "features", lambda: {"mine": TwoStages})
+    assert extractor("mine").name == "hand"
+    with pytest.raises(UsageError, match="did you mean efficientnet-lite0"):
+        extractor("efficientnet-lite")
+    for wrong in ("pixels@", "pixels@0", "pixels@-1", "pixels@1e3", "pixels@99999", "efficientnet-lite0@²"):
+        with pytest.raises(UsageError, match="not a size"):
+            extractor(wrong)
+
+
+@given(st.text(max_size=30))
+def test_no_name_ends_in_anything_but_an_extractor_or_one_line(text: str) -> None:
+    try:
+        assert extractor(text).name
+    except GantkError as error:
+        assert "\n" not in str(error)
