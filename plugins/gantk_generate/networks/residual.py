@@ -1,0 +1,170 @@
+"""A modern residual pair in the spirit of R3GAN: Huang et al. 2024 (arXiv:2501.05441), section 3 and figure 4.
+
+No normalisation, no noise, no style, no equalised rates: bottlenecks whose widest convolution is grouped
+(ResNeXt, Xie et al. 2017, arXiv:1611.05431), a Fixup-like start (Zhang et al. 2019, arXiv:1901.09321, section
+3) and resampling that filters. Where it differs from the paper: widths shrink as maps grow, since a CPU pays
+by the pixel; a critic of classes adds an unconditional score; halving is the average of 2x2.
+
+Shapes: N batch, C picture channels, H, W size in pixels, h0, w0 size of the smallest map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gantoolkit.errors import UsageError
+
+from .base import Critic, Generator, ProjectionHead, at_least, doublings, wide
+
+SLOPE = 0.2
+GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, eq. 14)
+
+
+def _conv(before: int, after: int, kernel: int = 1, groups: int = 1, gain: float = 1.0, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the size, its weights N(0, gain² / fan_in), its bias zero."""
+    conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
+    with torch.no_grad():
+        if gain:
+            conv.weight.normal_(0, gain * conv.weight[0].numel() ** -0.5)
+        else:
+            conv.weight.zero_()
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class Block(nn.Module):
+    """x + C3(a(C2(a(C1(x))))): 1x1, grouped 3x3, 1x1, the last without bias; (N, c, h, w) -> the same shape.
+
+    Starts as the identity: C3 is zero, and C1 and C2 are shrunk by L^(-1/4) for L blocks in the network, which
+    is Fixup's L^(-1/(2m-2)) for branches of m = 3 layers.
+    """
+
+    def __init__(self, channels: int, expansion: int, group: int, blocks: int) -> None:
+        super().__init__()
+        inner = channels * expansion
+        gain = GAIN * blocks**-0.25
+        self.squeeze = _conv(channels, inner, gain=gain)
+        self.mix = _conv(inner, inner, 3, groups=max(1, inner // group), gain=gain)
+        self.restore = _conv(inner, channels, gain=0, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.leaky_relu(self.mix(F.leaky_relu(self.squeeze(x), SLOPE)), SLOPE)
+        return x + self.restore(inner)
+
+
+class ResidualGenerator(Generator):
+    """z modulates a learnt h0 x w0 map; stages of blocks with doublings between; a 1x1 convolution to pixels.
+
+    (N, latent) -> (N, C, H, W), unbounded, standard deviation .3 to 1.5 at the start.
+
+    Args:
+        size: (H, W), see `doublings`.
+        channels: picture channels C.
+        latent: length of z.
+        classes: number of classes, 0 for none; the class's embedding is joined to z.
+        width: channels of the largest map; each smaller map has twice as many, up to `widest` times.
+        widest: a power of two, at least 1. 1 is the paper's equal width everywhere.
+        blocks: blocks at each size.
+        expansion: a bottleneck's inner width, in widths of its map; 2 in the paper.
+        group: channels of a group of the 3x3 convolution; the inner width must be a multiple, or at most this.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        channels: int = 3,
+        latent: int = 64,
+        classes: int = 0,
+        width: int = 64,
+        widest: int = 4,
+        blocks: int = 1,
+        expansion: int = 2,
+        group: int = 32,
+    ) -> None:
+        super().__init__(latent, classes)
+        at_least(1, channels=channels)
+        first, count = doublings(size)
+        widths = _widths(count, width, widest, blocks, expansion, group)[::-1]
+        self.basis = nn.Parameter(torch.randn(widths[0], *first))
+        self.modulate = nn.Linear(self.inputs, widths[0], bias=False)
+        nn.init.normal_(self.modulate.weight, std=self.inputs**-0.5)
+        self.stages, self.narrows = nn.ModuleList(), nn.ModuleList()
+        for before, after in zip([widths[0], *widths], widths, strict=False):
+            self.narrows.append(_transition(before, after))
+            self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
+        self.pixels = _conv(widths[-1], channels, bias=False)
+
+    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+        x = self.basis * self.modulate(w)[:, :, None, None]
+        for i, (narrow, stage) in enumerate(zip(self.narrows, self.stages, strict=True)):
+            if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
+                x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = stage(x)
+        return wide(self.pixels(x))
+
+
+class ResidualCritic(Critic):
+    """The generator's mirror: (N, C, H, W) -> stages with halvings -> depthwise h0 x w0 convolution -> logits.
+
+    Arguments as in `ResidualGenerator`; classes enter by projection.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        channels: int = 3,
+        classes: int = 0,
+        width: int = 64,
+        widest: int = 4,
+        blocks: int = 1,
+        expansion: int = 2,
+        group: int = 32,
+    ) -> None:
+        super().__init__(classes)
+        at_least(1, channels=channels)
+        first, count = doublings(size)
+        widths = _widths(count, width, widest, blocks, expansion, group)
+        self.pixels = _conv(channels, widths[0], bias=False)
+        self.stages, self.widens = nn.ModuleList(), nn.ModuleList()
+        for before, after in zip([widths[0], *widths], widths, strict=False):
+            self.widens.append(_transition(before, after))
+            self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
+        # One weight a place and channel: a depthwise convolution over the whole map.
+        self.basis = nn.Parameter(torch.randn(widths[-1], *first) * (first[0] * first[1]) ** -0.5)
+        self.head = ProjectionHead(widths[-1], classes)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        x = self.pixels(x)
+        for i, (widen, stage) in enumerate(zip(self.widens, self.stages, strict=True)):
+            if i:
+                x = widen(F.avg_pool2d(x, 2))
+            x = stage(x)
+        return self.head((x * self.basis).sum((2, 3)), label)
+
+
+def _transition(before: int, after: int) -> nn.Module:
+    return nn.Identity() if before == after else _conv(before, after, bias=False)
+
+
+def _stage(channels: int, blocks: int, expansion: int, group: int, total: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(channels, expansion, group, total) for _ in range(blocks)))
+
+
+def _widths(count: int, width: int, widest: int, blocks: int, expansion: int, group: int) -> list[int]:
+    """Channels of the maps from the largest to the smallest, checked against the groups."""
+    at_least(1, width=width, widest=widest, blocks=blocks, expansion=expansion, group=group)
+    widths = [width * min(2**i, widest) for i in range(count + 1)]
+    for inner in (w * expansion for w in widths):
+        if inner > group and inner % group:
+            raise UsageError(
+                "networks: a bottleneck cannot be cut into equal groups",
+                expected=f"width times expansion a multiple of group {group}, or at most {group}",
+                actual=f"{inner}",
+                remedy="choose a width that is a multiple of 16",
+            )
+    return widths
