@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "MAX_PIXELS", "READABLE", "WRITABLE", "Picture", "contact_sheet", "format_for", "from_tensor",
+    "MAX_PIXELS", "READABLE", "WRITABLE", "Picture", "contact_sheet", "eight_bits", "format_for", "from_tensor",
     "is_picture", "read", "side_by_side", "to_tensor", "write",
 ]  # fmt: skip
 
@@ -108,8 +108,8 @@ def _atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _to_eight_bits(array: np.ndarray) -> np.ndarray:
-    """round(255 x / top); for 16 bits this is exactly round(x / 257)."""
+def eight_bits(array: np.ndarray) -> np.ndarray:
+    """Samples of a `Picture` as uint8: round(255 x / top); for 16 bits this is exactly round(x / 257)."""
     if array.dtype == np.uint16:
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8) if array.dtype == np.float32 else array
@@ -125,7 +125,7 @@ def _encode(picture: Picture, stream: BinaryIO, kind: str, quality: int) -> None
         )  # fmt: skip
     if kind == "JPEG" and alpha is not None:
         raise UsageError("JPEG cannot hold this picture's transparency", remedy="use --format png")
-    convert = {"JPEG": _to_eight_bits, "WEBP": _to_eight_bits, "PNG": _to_integers}.get(kind, np.asarray)
+    convert = {"JPEG": eight_bits, "WEBP": eight_bits, "PNG": _to_integers}.get(kind, np.asarray)
     pixels, alpha = convert(pixels), None if alpha is None else convert(alpha)
     if kind == "WEBP" and channels == 1:
         pixels = np.repeat(pixels, 3, axis=2)

@@ -327,7 +327,7 @@ def test_depth_and_alpha_follow_the_target() -> None:
 
 def test_rounding_to_eight_bits_is_exact() -> None:
     every = np.arange(65536, dtype=np.uint16)
-    assert np.array_equal(images._to_eight_bits(every), np.rint(every / 257.0))
+    assert np.array_equal(images.eight_bits(every), np.rint(every / 257.0))
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

@@ -1,0 +1,371 @@
+"""How people lay out pictures and their classes: folders, zips, `labels.csv`, `dataset.json`.
+
+A source is read through a `Store`, a folder or a zip that looks like one; nothing is ever unpacked to disk. What does
+not fit is collected as problems (training refuses them, `gantk data check` lists them) and what was decided as notes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from gantoolkit.decoders import is_picture
+from gantoolkit.errors import InputError
+
+FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_name", "image_id", "picture", "path", "name", "id")
+LABEL_COLUMNS = ("label", "class", "category", "target", "class_name", "class_id", "y")
+LARGEST = 2**30  # bytes of one file in a zip
+BOMB, RATIO = 2**26, 200  # files past so many bytes that are so many times larger than packed are refused
+SHOWN = 10  # problems of one kind are listed up to here, then counted
+
+Problem = tuple[str, str]
+
+
+class Store:
+    """The visible files of a folder or a zip, by relative names with `/`. Picklable; safe after a fork.
+
+    Attributes:
+        root: the folder or the zip.
+        files: names of all files, sorted; hidden ones (`.x`, `__MACOSX`) are left out.
+        folders: names of all folders, empty ones included where the source knows them.
+        problems: files of a zip that are refused by their names or sizes.
+
+    Raises:
+        InputError: no such source, or neither a folder nor a readable zip.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files: list[str] = []
+        self.folders: set[str] = set()
+        self.problems: list[Problem] = []
+        self._open: tuple[int, zipfile.ZipFile] | None = None
+        try:
+            if root.is_dir():
+                self._walk()
+            elif not root.exists():
+                raise InputError(f"{root} does not exist", remedy="name a folder or a zip of pictures")
+            elif zipfile.is_zipfile(root):
+                self._list()
+            else:
+                raise InputError(f"cannot read {root}", expected="a folder, a zip or an .npy file of points")
+        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise InputError(f"cannot read {root}: {error}", remedy="the file may be damaged or cut short") from error
+        self.files.sort()
+
+    def _walk(self) -> None:
+        seen = set()
+        for folder, below, files in os.walk(self.root, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:  # a link that leads back
+                below.clear()
+                continue
+            seen.add(real)
+            below[:] = sorted(name for name in below if not _hidden(name))
+            base = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
+            self.folders.update(str(base / name) for name in below)
+            self.files += [str(base / name) for name in files if not _hidden(name)]
+
+    def _list(self) -> None:
+        entries = self._zip().infolist()
+        names = set()
+        for entry in entries:
+            parts = PurePosixPath(entry.filename).parts
+            if any(_hidden(part) and part != ".." for part in parts):
+                continue
+            problem = None
+            if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename or ":" in parts[0]:
+                problem = "the name leads out of the archive"
+            elif entry.filename in names:
+                problem = "two files of this name in the archive"
+            elif entry.flag_bits & 1:
+                problem = "the file is encrypted"
+            elif entry.file_size > min(LARGEST, max(BOMB, RATIO * entry.compress_size)):
+                problem = f"{entry.file_size:,} bytes packed in {entry.compress_size:,}: a zip bomb"
+            names.add(entry.filename)
+            if problem:
+                self.problems.append((entry.filename, problem))
+            elif entry.is_dir():
+                self.folders.add(entry.filename.rstrip("/"))
+            else:
+                self.files.append(entry.filename)
+                self.folders.update(str(parent) for parent in PurePosixPath(entry.filename).parents if parent.name)
+
+    def _zip(self) -> zipfile.ZipFile:
+        """The open archive of this very process: a file position must not be shared across a fork."""
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = (os.getpid(), zipfile.ZipFile(self.root))
+        return self._open[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": None}
+
+    def read(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            InputError: it cannot be read or unpacked.
+        """
+        try:
+            return (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot read {name} of {self.root}: {reason}") from error
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """(bytes, CRC-32) of a file: from a zip's directory, or by reading it."""
+        if not self.root.is_dir():
+            entry = self._zip().getinfo(name)
+            return entry.file_size, entry.CRC
+        content = self.read(name)
+        return len(content), zlib.crc32(content)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+@dataclass
+class Layout:
+    """Which pictures there are, and of which class.
+
+    Attributes:
+        store: where they are read from.
+        kind: "pictures", "folders as classes", "labels.csv" or "dataset.json".
+        names: of the pictures, sorted.
+        labels: a class number a picture, or None.
+        classes: names of the classes that have pictures; () when unlabelled.
+        problems: (file, what is wrong): each one keeps training from starting.
+        notes: what was decided, in words.
+    """
+
+    store: Store
+    kind: str = "pictures"
+    names: list[str] = field(default_factory=list)
+    labels: list[int] | None = None
+    classes: tuple[str, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, problems: Sequence[Problem], what: str) -> None:
+        """Add problems of one kind, those past the first few as a count."""
+        self.problems += problems[:SHOWN]
+        if len(problems) > SHOWN:
+            self.problems.append((str(self.store.root), f"and {len(problems) - SHOWN:,} more {what}"))
+
+
+def read_layout(source: Path, labelled: bool = True) -> Layout:
+    """Find the pictures of a folder or zip and their classes; only tables are read, no picture is opened.
+
+    Args:
+        source: the folder or zip.
+        labelled: False leaves labels and class folders alone.
+
+    Raises:
+        InputError: no such source, or neither a folder nor a zip.
+    """
+    store = Store(source)
+    layout = Layout(store)
+    layout.refuse(store.problems, "refused files")
+    base = _base(store.files)
+    if base:
+        layout.notes.append(f"everything lies in the folder {base[:-1]}, so that is taken as the root")
+    layout.names = [name for name in store.files if is_picture(name)]
+    tables = [name for name in store.files if _is_table(name) and "/" not in name[len(base) :]]
+    others = [name for name in store.files if not is_picture(name) and name not in tables]
+    if others:
+        layout.notes.append(f"{len(others):,} files that are no pictures are left alone (the first: {others[0]})")
+    if not labelled:
+        layout.notes.append("classes are not read, as asked")
+        return layout
+    if len(tables) > 1:
+        layout.problems.append((tables[1], f"a second table of labels beside {tables[0]}; keep one"))
+    elif tables:
+        _from_table(layout, tables[0], base)
+    else:
+        _from_folders(layout, base)
+    if len(layout.classes) == 1:
+        layout.notes.append(f"all pictures are of the class {layout.classes[0]}, so they are taken as unlabelled")
+        layout.labels, layout.classes = None, ()
+    return layout
+
+
+def _is_table(name: str) -> bool:
+    return PurePosixPath(name).name.lower() in ("labels.csv", "dataset.json")
+
+
+def _base(files: Sequence[str]) -> str:
+    """The folder that holds everything that matters, with its `/`; "" when that is the root."""
+    base, names = "", [name for name in files if is_picture(name) or _is_table(name)]
+    while names:
+        head, slash, _ = names[0][len(base) :].partition("/")
+        if not slash or not all(name.startswith(f"{base}{head}/") for name in names):
+            return base
+        base += f"{head}/"
+    return base
+
+
+def _ordered(classes: Iterable[str]) -> list[str]:
+    """Class names in order: as numbers if all are, else as text."""
+    found = sorted(set(classes))
+    return sorted(found, key=int) if all(name.isascii() and name.isdecimal() for name in found) else found
+
+
+def _from_folders(layout: Layout, base: str) -> None:
+    """Folders as classes: the first folder below the root decides, however deep a picture lies."""
+    inner = [name[len(base) :] for name in layout.names]
+    classed = [name.partition("/")[0] if "/" in name else None for name in inner]
+    found = _ordered(c for c in classed if c is not None)
+    if not found:
+        return
+    layout.kind = "folders as classes"
+    loose = [name for name, c in zip(layout.names, classed, strict=True) if c is None]
+    reason = "it lies beside the class folders, so its class is unknown; move it into one"
+    layout.refuse([(name, reason) for name in loose], "pictures beside the class folders")
+    folders = {f[len(base) :] for f in layout.store.folders if f.startswith(base) and f != base}
+    _drop_empty(layout, sorted(f for f in folders - set(found) if "/" not in f))
+    if any(name.count("/") > 1 for name in inner):
+        layout.notes.append("folders inside a class folder belong to its class")
+    number = {name: index for index, name in enumerate(found)}
+    layout.classes, layout.labels = tuple(found), [number.get(c or "", -1) for c in classed]
+
+
+def _drop_empty(layout: Layout, empty: Sequence[str]) -> None:
+    if empty:
+        shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
+        layout.notes.append(f"{len(empty)} of the classes have no pictures and are dropped: {shown}")
+
+
+def _from_table(layout: Layout, table: str, base: str) -> None:
+    names: Sequence[str] = ()
+    layout.kind = PurePosixPath(table).name.lower()
+    try:
+        text = layout.store.read(table).decode("utf-8-sig")
+        if layout.kind == "dataset.json":
+            rows, names = parse_json(text)
+        else:
+            rows = parse_csv(text)
+    except UnicodeDecodeError:
+        layout.problems.append((table, "the table is not UTF-8 text"))
+        return
+    except InputError as error:
+        layout.problems.append((table, str(error)))
+        return
+    if rows is None:
+        layout.notes.append(f"{table} holds no labels")
+        return
+    found = _match(layout, table, rows, base)
+    present = _ordered(label for label in found if label is not None)
+    if names:
+        present = [str(n) for n in range(len(names)) if str(n) in set(present)]
+        _drop_empty(layout, [name for n, name in enumerate(names) if str(n) not in set(present)])
+    number = {label: index for index, label in enumerate(present)}
+    layout.classes = tuple(names[int(label)] if names else label for label in present)
+    layout.labels = [-1 if label is None else number[label] for label in found]
+
+
+def parse_csv(text: str) -> list[tuple[str, str]]:
+    """Rows (file, label) of a table with `,`, `;` or tabs, with a header or, if it is two columns, without.
+
+    Raises:
+        InputError: no rows, no such columns, a row that is too short or empty, quotes that do not close.
+    """
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+        table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(c.strip() for c in row)]
+    except csv.Error as error:
+        raise InputError(f"the table is malformed: {error}") from error
+    if not table:
+        raise InputError("the table is empty", expected="rows of file,label")
+    header = [cell.lower().replace(" ", "_") for cell in table[0][1]]
+    columns = [next((header.index(n) for n in known if n in header), None) for known in (FILE_COLUMNS, LABEL_COLUMNS)]
+    if None not in columns:
+        table = table[1:]
+    elif len(header) == 2 and is_picture(header[0]):
+        columns = [0, 1]
+    else:
+        raise InputError("the table has no such columns", expected="file,label", actual=",".join(table[0][1])[:80])
+    (file, label), rows = columns, []
+    for line, cells in table:
+        row = [cells[c] if c is not None and c < len(cells) else "" for c in (file, label)]
+        if not all(row):
+            raise InputError(f"line {line} lacks a file or a label", expected=f"{len(header)} columns")
+        rows.append((row[0], row[1]))
+    return rows
+
+
+def parse_json(text: str) -> tuple[list[tuple[str, str]] | None, list[str]]:
+    """(rows of (file, class number as text) or None, class names) of a `dataset.json` as StyleGAN writes it.
+
+    Raises:
+        InputError: not JSON, or not `{"labels": [["file", 0], …]}` with one whole number ≥ 0 a picture.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the file is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError("the file is malformed", expected='{"labels": [["file", 0], …]}')
+    names, labels = content.get("classes") or [], content.get("labels")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise InputError('"classes" is malformed', expected="a list of different names")
+    if labels is None:
+        return None, names
+    if not isinstance(labels, list):
+        raise InputError('"labels" is malformed', expected='[["file", 0], …]')
+    rows = []
+    for row in labels:
+        good = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and type(row[1]) is int
+        if not good or row[1] < 0 or (names and row[1] >= len(names)):
+            expected = f'["file", class number {f"below {len(names)}" if names else "from 0"}]'
+            raise InputError("a row of the labels is malformed", expected=expected, actual=json.dumps(row)[:80])
+        rows.append((row[0], str(row[1])))
+    return rows, names
+
+
+def _key(name: str) -> str:
+    """Names are compared without `./`, with `/`, and as composed Unicode, which some systems take apart."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
+
+
+def _match(layout: Layout, table: str, rows: Sequence[tuple[str, str]], base: str) -> list[str | None]:
+    """The label of each picture, found by its name from the root, else by its last part, else that without suffix."""
+    exact: dict[str, int] = {}
+    loosely: dict[str, int | None] = {}  # None: several pictures
+    for index, name in enumerate(layout.names):
+        key = _key(name[len(base) :])
+        exact[key] = index
+        path = PurePosixPath(key)
+        for short in {path.name, path.stem}:
+            loosely[short] = None if short in loosely else index
+    labels: list[str | None] = [None] * len(layout.names)
+    lost: list[str] = []
+    contrary: list[Problem] = []
+    repeated = 0
+    for file, label in rows:
+        found = exact.get(_key(file), loosely.get(_key(file)))
+        if found is None:
+            lost.append(file)
+        elif labels[found] is None:
+            labels[found] = label
+        elif labels[found] == label:
+            repeated += 1
+        else:
+            contrary.append((layout.names[found], f"{table} gives it two classes, {labels[found]} and {label}"))
+    without = [name for name, label in zip(layout.names, labels, strict=True) if label is None]
+    layout.refuse([(table, f"a row names {file!r}, and no such picture is there") for file in lost], "such rows")
+    layout.refuse([(name, f"{table} has no row for it") for name in without], "pictures without a row")
+    layout.refuse(contrary, "pictures with two classes")
+    if repeated:
+        layout.notes.append(f"{repeated:,} rows of {table} say again what another row said")
+    return labels
