@@ -4,9 +4,13 @@ from __future__ import annotations
 
 TOL: dict[str, float] = {
     "accumulated gradient, relative": 1e-5,
+    "augmentation, fp32 absolute": 1e-6,
+    "augmentation, fp64 absolute": 1e-12,
     "distributed gradient, relative": 1e-6,
-    "log row without TensorBoard, ms": 0.2,
     "folded features, fp64 absolute": 1e-9,
+    "Fréchet of equal sets": 1e-9,
+    "Fréchet vs torchmetrics, absolute": 1e-6,
+    "log row without TensorBoard, ms": 0.2,
     "loss, known answer": 1e-6,
     "ncnn parity, absolute": 1e-4,
     "onnx parity, absolute": 1e-4,
