@@ -29,28 +29,30 @@ class Data:
         self.train: Any
         self.held_out: Any
         if config.arch == "mlp":
-            self.train = Points(folder, held_out=config.held_out, split="train")
-            self.held_out = Points(folder, held_out=config.held_out, split="held-out") if config.held_out else None
+            self.train = Points(folder, held_out=config.held_out)
+            held_out = Points(folder, held_out=config.held_out, split="held-out") if config.held_out else None
         else:
             if bool(config.height) != bool(config.width):
                 raise UsageError("height and width belong together", remedy="set both, or neither")
             size = (config.height, config.width) if config.height else None
-            settings: dict[str, Any] = {"size": size, "fit": config.fit, "held_out": config.held_out}
-            self.train = LabelledPictures(folder, **settings, mirror=config.mirror, split="train")
-            settings["size"], settings["channels"] = self.train.size, self.train.channels
-            self.held_out = LabelledPictures(folder, **settings, split="held-out") if config.held_out else None
-            if self.held_out is not None and not len(self.held_out):
-                self.held_out = None
-        self.classes: tuple[str, ...] = self.train.classes if config.conditional else ()
+            self.train = LabelledPictures(
+                folder,
+                size=size,
+                channels=config.picture_channels,
+                fit=config.fit,
+                mirror=config.mirror,
+                held_out=config.held_out,
+                labelled=config.conditional,
+            )
+            held_out = self.train.with_split("held-out") if config.held_out else None
+        self.held_out = held_out
+        self.classes: tuple[str, ...] = self.train.classes
 
     def __len__(self) -> int:
         return len(self.train)
 
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
-        item = dict(self.train.item(index, rng))
-        if not self.classes:
-            item.pop("label", None)
-        return item
+        return self.train.item(index, rng)
 
     def bank(self, which: str, count: int = BANK) -> dict[str, Tensor]:
         """`count` samples at most of "train" or "held_out", as batches hold them; always the same ones."""

@@ -12,10 +12,8 @@ from gantk_generate.options import GenerateConfig
 from gantoolkit import losses
 from gantoolkit.augment import AdaptiveStrength, Augment
 from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Step, Term
-from gantoolkit.gauges import quietly, watch
+from gantoolkit.gauges import watch
 from gantoolkit.schedule import Cosine
-
-HELD_OUT_EVERY = 16  # batches between two looks at held-out pictures: they cost one pass of the critic
 
 
 def gamma_rule(pixels: int, batch: int) -> float:
@@ -34,7 +32,7 @@ def make(
     *,
     latent: int,
     gamma: float,
-    held_out: Mapping[str, Tensor] | None = None,
+    view: View | None = None,
     gauges: Sequence[Gauge] = (),
 ) -> Game:
     """The game that `config` describes, on these networks.
@@ -44,11 +42,11 @@ def make(
     Args:
         latent: numbers a sample is made from.
         gamma: strength of the penalty at the start.
-        held_out: real samples (and labels) that are never trained on; the critic's opinion of them is watched.
+        view: how the critic sees samples; made from `config` when None.
+        gauges: measurements of the game's health.
     """
     loss = losses.adversarial(config.loss)
-    augment = Augment(config.augment) if config.augment else None
-    adaptive = AdaptiveStrength(signal="win" if loss.needs_real else "sign")
+    view = view or View(config)
     path_length = PathLength()
 
     def fake(ctx: Context) -> Tensor:
@@ -59,14 +57,7 @@ def make(
 
     def shown(ctx: Context, kind: str) -> Tensor:
         """Real or fake samples as the critic gets to see them."""
-
-        def see() -> Tensor:
-            x = ctx["image"] if kind == "real" else fake(ctx)
-            if augment is None:
-                return x
-            return augment(x, adaptive.p if config.strength is None else config.strength, ctx.rand)
-
-        return ctx.memo(f"shown {kind}", see)
+        return ctx.memo(f"shown {kind}", lambda: view(ctx["image"] if kind == "real" else fake(ctx), ctx.rand))
 
     def judge(ctx: Context) -> Callable[[Tensor], Tensor]:
         return lambda x: ctx.networks["critic"](x, _label(ctx))
@@ -82,19 +73,8 @@ def make(
 
     def critic_adversarial(ctx: Context) -> Tensor:
         real, fakes = scored(ctx, "real"), scored(ctx, "fake")
-        watch(ctx, real, fakes, look(ctx))
+        watch(ctx, real, fakes)
         return loss.critic(real, fakes)
-
-    def look(ctx: Context) -> Tensor | None:
-        """Logits of held-out reals, now and then; augmented alike, or they would look better than they are."""
-        if held_out is None or ctx.nimg // config.batch % HELD_OUT_EVERY:
-            return None
-        rows = ctx.randint(len(held_out["image"]))
-        x, label = held_out["image"][rows], held_out["label"][rows] if "label" in held_out else None
-        with quietly(ctx.networks["critic"]):
-            if augment is not None:
-                x = augment(x, adaptive.p if config.strength is None else config.strength, ctx.rand)
-            return ctx.networks["critic"](x, label)
 
     def generator_adversarial(ctx: Context) -> Tensor:
         real = scored(ctx, "real") if loss.needs_real else None
@@ -126,16 +106,11 @@ def make(
         )
 
     state: dict[str, Stateful] = {}
-    adapts = augment is not None and config.strength is None
-    if adapts:
-        state["strength"] = adaptive
+    if view.adaptive is not None:
+        state["strength"] = view.adaptive
     if config.path_length:
         state["path length"] = path_length
     betas = (config.beta1, config.beta2)
-
-    def after_step(step: Step) -> None:
-        adaptive.update(step)
-        step.values["augment/strength"] = adaptive.p
 
     def rate(start: float) -> Cosine:
         return Cosine(start, start * config.lr_end, config.nimg)
@@ -156,9 +131,38 @@ def make(
             Phase("generator", "generator", generator_terms),
         ],
         state=state,
-        after_step=after_step if adapts else None,
+        after_step=view.after_step if view.adaptive is not None else None,
         gauges=gauges,
     )
+
+
+class View:
+    """What the critic sees of a sample: itself, or, with few data, a changed one; reals and fakes alike.
+
+    Attributes:
+        adaptive: moves the strength with the critic's overfitting; None where the strength is fixed or nothing is done.
+    """
+
+    def __init__(self, config: GenerateConfig) -> None:
+        self.augment = Augment(config.augment) if config.augment else None
+        self.fixed = config.strength
+        self.adaptive: AdaptiveStrength | None = None
+        if self.augment is not None and self.fixed is None:
+            relativistic = losses.adversarial(config.loss).needs_real
+            self.adaptive = AdaptiveStrength(signal="win" if relativistic else "sign")
+
+    def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
+        """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""
+        if self.augment is None:
+            return x
+        strength = self.adaptive.p if self.adaptive is not None else self.fixed
+        return self.augment(x, strength or 0.0, rand)
+
+    def after_step(self, step: Step) -> None:
+        """Move the strength, and log it."""
+        assert self.adaptive is not None
+        self.adaptive.update(step)
+        step.values["augment/strength"] = self.adaptive.p
 
 
 class PathLength:

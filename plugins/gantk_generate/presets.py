@@ -26,7 +26,15 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     # few pictures: what the critic sees is augmented, as strongly as it overfits (Karras et al. 2020, 2006.06676)
     "few": {"augment": "color,translation,cutout", "mirror": True},
     # points in space, as in the ring and the grid
-    "points": {"arch": "mlp", "latent": 2, "channels": 128, "critic_channels": 128, "batch": 256, "gamma": 0.1},
+    "points": {
+        "arch": "mlp",
+        "latent": 2,
+        "channels": 128,
+        "critic_channels": 128,
+        "batch": 256,
+        "gamma": 0.1,
+        "penalty_every": 1,
+    },
     # Goodfellow et al. 2014 (arXiv:1406.2661), eq. 1, on DCGAN's networks: saturates when the critic wins
     "dcgan-minimax": {**_DCGAN, "loss": "minimax"},
     "dcgan": {**_DCGAN, "loss": "nonsaturating"},
@@ -49,6 +57,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "loss": "wasserstein",
         "batch_norm": False,
         "penalty": "gp",
+        "penalty_every": 1,
         "gamma": 10.0,
         "gamma_end": 1.0,
         "critic_moves": 5,

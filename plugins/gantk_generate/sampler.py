@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantk_generate import latents, networks
+from gantk_generate import networks
+from gantk_generate.latents import truncate
 from gantoolkit import devices
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
@@ -74,7 +75,7 @@ class Sampler:
             z = self.latents(stop - start, seed + start)
             inputs = self.inputs(z, labels[start:stop] if labels is not None else None)
             if mean is not None:
-                inputs = latents.truncate(inputs, mean, truncation)
+                inputs = truncate(inputs, mean, truncation)
             yield from self.render(inputs)
 
     def labels(self, n: int, label: int | str | Sequence[int | str] | None = None) -> Tensor | None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from gantk_generate.data import Data
     from gantk_generate.sampler import Sampler
-    from gantoolkit.data import Dataset
     from gantoolkit.game import Game
     from gantoolkit.metrics import MetricCard
     from gantoolkit.model import Model
@@ -61,20 +60,11 @@ class Generate(Task):
 
         built = network_config(config, dataset)
         generator, critic = networks.build_generator(built), networks.build_critic(built)
-        held_out = dataset.bank("held_out") if dataset.held_out is not None else None
-        if held_out is not None:
-            held_out = {key: value.to(config.device) for key, value in held_out.items()}
         height, width = built.get("size", (32, 32))
         gamma = game.gamma_rule(height * width, config.batch) if config.gamma is None else config.gamma
-        return game.make(
-            config,
-            generator,
-            critic,
-            latent=config.latent,
-            gamma=gamma,
-            held_out=held_out,
-            gauges=health.gauges(config, dataset, generator),
-        )
+        view = game.View(config)
+        gauges = health.gauges(config, dataset, generator, critic, view)
+        return game.make(config, generator, critic, latent=config.latent, gamma=gamma, view=view, gauges=gauges)
 
     def sample(  # type: ignore[override]
         self, config: GenerateConfig, dataset: Data, networks: Mapping[str, nn.Module]
@@ -126,9 +116,11 @@ def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
         "critic_width": config.critic_channels,
     }
     if config.arch == "mlp":
-        return built | {"features": dataset.train.features}
+        return built | {"features": dataset.train.dimensions}
     if config.arch == "dcgan":
         built |= {"spectral_norm": config.spectral_norm, "batch_norm": config.batch_norm}
+    if config.arch == "residual":
+        built["patch"] = config.patch
     return built | {"size": list(dataset.train.size), "channels": dataset.train.channels}
 
 

@@ -23,6 +23,7 @@ from .base import Critic, Generator, nearest
 from .dcgan import DCGANCritic, DCGANGenerator
 from .mlp import MLPCritic, MLPGenerator
 from .residual import ResidualCritic, ResidualGenerator
+from .style import StyleCritic, StyleGenerator
 
 __all__ = ["ARCHITECTURES", "Critic", "Generator", "build_critic", "build_generator", "nearest"]
 
@@ -30,6 +31,7 @@ ARCHITECTURES: dict[str, tuple[type[Generator], type[Critic]]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "mlp": (MLPGenerator, MLPCritic),
     "residual": (ResidualGenerator, ResidualCritic),
+    "style": (StyleGenerator, StyleCritic),
 }
 _PREFIX = "critic_"
 T = TypeVar("T", Generator, Critic)

@@ -51,7 +51,7 @@ class Generator(nn.Module):
         """
         if self.embedding is None:
             return z
-        embedded = self.embedding(_needed(label, self.classes))
+        embedded = self.embedding(needed(label, self.classes))
         return torch.cat([z, embedded.to(z.dtype)], 1)
 
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -105,11 +105,11 @@ class ProjectionHead(nn.Module):
     def forward(self, h: Tensor, label: Tensor | None) -> Tensor:
         logits = self.score(h).squeeze(1)
         if self.embedding is not None:
-            logits = logits + (self.embedding(_needed(label, self.classes)) * h).sum(1)
+            logits = logits + (self.embedding(needed(label, self.classes)) * h).sum(1)
         return wide(logits)
 
 
-def _needed(label: Tensor | None, classes: int) -> Tensor:
+def needed(label: Tensor | None, classes: int) -> Tensor:
     if label is None:
         raise UsageError(
             f"a network of {classes} classes needs a label for each sample",

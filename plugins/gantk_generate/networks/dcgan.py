@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from .base import Critic, Generator, _needed, at_least, doublings, wide
+from .base import Critic, Generator, needed, at_least, doublings, wide
 
 SLOPE = 0.2
 WIDEST = 8  # times the base width: beyond four doublings the small maps grow no wider
@@ -123,7 +123,7 @@ class DCGANCritic(Critic):
             x = F.leaky_relu(norm(F.avg_pool2d(x, 2) if self.pool else x), SLOPE)
         logits = self.score(x).flatten()
         if self.embedding is not None:
-            logits = logits + (self.embedding(_needed(label, self.classes)) * x.mean((2, 3))).sum(1)
+            logits = logits + (self.embedding(needed(label, self.classes)) * x.mean((2, 3))).sum(1)
         return wide(logits)
 
 

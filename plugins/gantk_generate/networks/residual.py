@@ -2,8 +2,9 @@
 
 No normalisation, no noise, no style, no equalised rates: bottlenecks whose widest convolution is grouped
 (ResNeXt, Xie et al. 2017, arXiv:1611.05431), a Fixup-like start (Zhang et al. 2019, arXiv:1901.09321, section
-3) and resampling that filters. Where it differs from the paper: widths shrink as maps grow, since a CPU pays
-by the pixel; a critic of classes adds an unconditional score; halving is the average of 2x2.
+3) and resampling that filters. Where it differs from the paper: widths shrink as maps grow, and the largest map has
+one position for each patch of pixels, since a CPU pays by the position; a critic of classes adds an unconditional
+score; halving is the average of 2x2.
 
 Shapes: N batch, C picture channels, H, W size in pixels, h0, w0 size of the smallest map.
 """
@@ -21,6 +22,7 @@ from gantoolkit.errors import UsageError
 from .base import Critic, Generator, ProjectionHead, at_least, doublings, wide
 
 SLOPE = 0.2
+PATCHES = (1, 2, 4)  # log2 is the place
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, eq. 14)
 
 
@@ -72,6 +74,8 @@ class ResidualGenerator(Generator):
         blocks: blocks at each size.
         expansion: a bottleneck's inner width, in widths of its map; 2 in the paper.
         group: channels of a group of the 3x3 convolution; the inner width must be a multiple, or at most this.
+        patch: side, in pixels, of what one position of the largest map stands for: 1, 2 or 4. Overlapping
+            convolutions of twice that size lead from and to the pixels.
     """
 
     def __init__(
@@ -85,10 +89,11 @@ class ResidualGenerator(Generator):
         blocks: int = 1,
         expansion: int = 2,
         group: int = 32,
+        patch: int = 1,
     ) -> None:
         super().__init__(latent, classes)
         at_least(1, channels=channels)
-        first, count = doublings(size)
+        first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)[::-1]
         self.basis = nn.Parameter(torch.randn(widths[0], *first))
         self.modulate = nn.Linear(self.inputs, widths[0], bias=False)
@@ -97,13 +102,13 @@ class ResidualGenerator(Generator):
         for before, after in zip([widths[0], *widths], widths, strict=False):
             self.narrows.append(_transition(before, after))
             self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
-        self.pixels = _conv(widths[-1], channels, bias=False)
+        self.pixels = _patches(nn.ConvTranspose2d, widths[-1], channels, patch)
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
         x = self.basis * self.modulate(w)[:, :, None, None]
         for i, (narrow, stage) in enumerate(zip(self.narrows, self.stages, strict=True)):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
-                x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+                x = _resize(narrow(x), 2)
             x = stage(x)
         return wide(self.pixels(x))
 
@@ -124,12 +129,13 @@ class ResidualCritic(Critic):
         blocks: int = 1,
         expansion: int = 2,
         group: int = 32,
+        patch: int = 1,
     ) -> None:
         super().__init__(classes)
         at_least(1, channels=channels)
-        first, count = doublings(size)
+        first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)
-        self.pixels = _conv(channels, widths[0], bias=False)
+        self.pixels = _patches(nn.Conv2d, channels, widths[0], patch)
         self.stages, self.widens = nn.ModuleList(), nn.ModuleList()
         for before, after in zip([widths[0], *widths], widths, strict=False):
             self.widens.append(_transition(before, after))
@@ -142,9 +148,33 @@ class ResidualCritic(Critic):
         x = self.pixels(x)
         for i, (widen, stage) in enumerate(zip(self.widens, self.stages, strict=True)):
             if i:
-                x = widen(F.avg_pool2d(x, 2))
+                x = widen(_resize(x, 0.5))
             x = stage(x)
         return self.head((x * self.basis).sum((2, 3)), label)
+
+
+def _maps(size: Sequence[int], patch: int) -> tuple[tuple[int, int], int]:
+    """The smallest map, and the doublings to the largest one, which is `patch` times smaller than a picture."""
+    if patch not in PATCHES:
+        raise UsageError("networks: patch", expected=f"one of {PATCHES}", actual=repr(patch))
+    first, count = doublings(size)
+    return first, count - PATCHES.index(patch)
+
+
+def _patches(kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], before: int, after: int, patch: int) -> nn.Module:
+    """Between pixels and positions of `patch` pixels a side; keeps the variance of independent inputs."""
+    if patch == 1:
+        return _conv(before, after, bias=False)
+    conv = kind(before, after, 2 * patch, stride=patch, padding=patch // 2, bias=False)
+    # Four positions overlap at a pixel of the transposed convolution; a position sees (2 patch)^2 pixels.
+    seen = 4 * before if kind is nn.ConvTranspose2d else before * (2 * patch) ** 2
+    nn.init.normal_(conv.weight, std=seen**-0.5)
+    return conv
+
+
+def _resize(x: Tensor, factor: float) -> Tensor:
+    """Bilinear: twice the size, or half of it, which is the average of 2x2 pixels."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _transition(before: int, after: int) -> nn.Module:

@@ -1,0 +1,142 @@
+"""`gantk run generate`: pictures and their sheet, and what latents are good for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gantoolkit.animation import write_animation
+
+from gantk_generate import latents, show
+from gantk_generate.options import RunOptions
+from gantk_generate.sampler import Sampler
+from gantoolkit import images
+from gantoolkit.errors import UsageError
+from gantoolkit.images import Picture
+from gantoolkit.model import find
+from gantoolkit.task import Console
+
+FOLDER = Path("gantk-generate")
+FRAMES = 16  # of an animation, from one picture to the next
+RATE = 16  # frames a second
+STOPS = 8  # pictures that an animation goes through
+MIXED = 6  # sources and targets of a sheet of mixed styles
+
+
+def run(options: RunOptions, console: Console) -> int:
+    """Write what was asked for; 0 when done."""
+    sampler = Sampler(find("generate", options.model), options.device, options.precision)
+    folder = options.out or FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", expected="a folder", remedy="name another one with -o")
+    if options.interpolate is not None:
+        return _animation(sampler, options, options.interpolate, console)
+    if options.project is not None:
+        return _projection(sampler, options, options.project, folder, console)
+    if options.mix:
+        sheet = latents.mixing_sheet(sampler, MIXED, seed=options.seed, label=options.label or None)
+        return _one(sheet, folder / "mix.png", options, console)
+    if options.directions:
+        sheet = latents.directions_sheet(sampler, options.directions, seed=options.seed, label=options.label or None)
+        return _one(sheet, folder / "directions.png", options, console)
+    return _pictures(sampler, options, folder, console)
+
+
+def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Console) -> int:
+    labels = sampler.labels(options.number, options.label or None)
+    digits = max(4, len(str(options.seed + options.number - 1)))
+    names = [f"{options.seed + i:0{digits}d}{_word(sampler, labels, i)}.png" for i in range(options.number)]
+    targets = [] if options.grid else [folder / name for name in names]
+    grid = folder / "grid.png"
+    taken = [path for path in [*targets, grid] if path.exists()]
+    if taken and not options.force:  # before any work, and not after half of it
+        raise UsageError(f"{taken[0]} exists already", remedy="overwrite it with --force, or name a folder with -o")
+    started = time.perf_counter()
+    kept: list[np.ndarray] = []
+    made = sampler.pictures(
+        options.number, seed=options.seed, label=options.label or None, truncation=options.truncation
+    )
+    with console.progress(options.number, "pictures", "making pictures") as bar:
+        for index, picture in enumerate(made):
+            if len(kept) < show.SHEET * 4:
+                kept.append(picture)
+            if targets:
+                images.write(as_picture(picture), targets[index], force=options.force)
+                console.result({"path": str(targets[index]), "seed": options.seed + index, "model": sampler.name})
+            bar.advance(1)
+    seconds = time.perf_counter() - started
+    columns = len(sampler.classes) if not options.label and 4 <= len(sampler.classes) <= 16 else 8
+    images.write(Picture(show.sheet(kept, min(columns, len(kept)))), grid, force=options.force)
+    console.result({"sheet": str(grid), "number": options.number, "seconds": round(seconds, 3)})
+    size = "×".join(str(side) for side in reversed(sampler.size))
+    what = "picture" if options.number == 1 else "pictures"
+    console.say(f"{options.number} {what} of {size} by {sampler.name} in {seconds:.1f} s, in {folder}")
+    console.say(f"all on one sheet: {grid}")
+    if options.model is None:
+        console.say("next: gantk train generate YOUR-PICTURES/")
+    return 0
+
+
+def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Console) -> int:
+    """Round trip through pictures of consecutive seeds; a class stays until its picture is reached."""
+    if target.exists() and not options.force:
+        raise UsageError(f"{target} exists already", remedy="overwrite it with --force")
+    stops = min(options.number, STOPS)
+    if stops < 2:
+        raise UsageError("an animation goes through at least 2 pictures", actual=f"-n {options.number}")
+    inputs = sampler.inputs(sampler.latents(stops, options.seed), sampler.labels(stops, options.label or None))
+    if options.truncation != 1:
+        inputs = latents.truncate(inputs, sampler.mean_input(), options.truncation)
+    path = latents.interpolate(inputs, FRAMES, loop=True)
+    with console.progress(len(path), "frames", "making frames") as bar:
+        frames = []
+        for picture in sampler.render(path):
+            frames.append(show.sheet([picture], 1))
+            bar.advance(1)
+    write_animation(frames, target, RATE)
+    console.result({"path": str(target), "frames": len(frames)})
+    console.say(f"{len(frames)} frames: {target}")
+    return 0
+
+
+def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path, console: Console) -> int:
+    """The picture that the model can make which is nearest to a file."""
+    from PIL import Image
+
+    picture = images.read(file).pixels
+    height, width = sampler.size
+    eight = picture if picture.dtype == np.uint8 else (picture / np.iinfo(picture.dtype).max * 255).astype(np.uint8)
+    small = np.asarray(Image.fromarray(show.as_rgb(eight)).resize((width, height), Image.Resampling.LANCZOS))
+    if sampler.channels == 1:
+        small = small.mean(axis=2, keepdims=True).round().astype(np.uint8)
+    label = sampler.labels(1, options.label or None)
+    found = latents.project(small, sampler.generator, seed=options.seed, label=label)
+    made = sampler.render(found.latent)[0]
+    sheet = show.sheet([small, made], 2, ["the picture", "the model's"])
+    console.say(f"nearest picture of {sampler.name}: {found.psnr:.1f} dB PSNR")
+    return _one(sheet, folder / "projection.png", options, console, psnr=found.psnr)
+
+
+def _one(sheet: np.ndarray, target: Path, options: RunOptions, console: Console, **facts: Any) -> int:
+    images.write(Picture(sheet), target, force=options.force)
+    console.result({"path": str(target), **facts})
+    console.say(f"wrote {target}")
+    return 0
+
+
+def _word(sampler: Sampler, labels: torch.Tensor | None, index: int) -> str:
+    """The class as part of a file's name."""
+    if labels is None:
+        return ""
+    plain = "".join(c if c.isalnum() else "-" for c in sampler.classes[int(labels[index])].lower())
+    return f"-{plain.strip('-')}"
+
+
+def as_picture(picture: np.ndarray) -> Picture:
+    """H,W,C uint8 as a file holds it: grey stays grey, the fourth channel is alpha."""
+    if picture.shape[2] == 4:
+        return Picture(np.ascontiguousarray(picture[:, :, :3]), alpha=np.ascontiguousarray(picture[:, :, 3]))
+    return Picture(np.ascontiguousarray(picture))
