@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TOL: dict[str, float] = {
     "accumulated gradient, relative": 1e-5,
+    "animation, mean of 0..255": 4.0,
     "augmentation, fp32 absolute": 1e-6,
     "augmentation, fp64 absolute": 1e-12,
     "distributed gradient, relative": 1e-6,
@@ -12,6 +13,7 @@ TOL: dict[str, float] = {
     "Fréchet vs torchmetrics, absolute": 1e-6,
     "log row without TensorBoard, ms": 0.2,
     "loss, known answer": 1e-6,
+    "MS-SSIM, absolute": 1e-6,
     "ncnn parity, absolute": 1e-4,
     "onnx parity, absolute": 1e-4,
     "resample, float32 absolute": 1e-6,
