@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from .base import Critic, Generator, needed, at_least, doublings, wide
+from .base import Critic, Generator, at_least, doublings, needed, wide
 
 SLOPE = 0.2
 WIDEST = 8  # times the base width: beyond four doublings the small maps grow no wider
