@@ -33,9 +33,9 @@ class FeatureSet:
         feature: the extractor's name.
         weights: the hash of its weights.
         resizer: how pictures came to its size, in words.
-        source: where the pictures are from: a folder, a data set, a model.
+        source: where the pictures are from: a data set, a model; its name, not a path that only one machine has.
         split: which part of it: "train", "test", …, or "".
-        fingerprint: 12 hexadecimal digits that stand for the content.
+        fingerprint: 12 hexadecimal digits that stand for the pictures, in their order.
         seed: what drew the pictures, where they were drawn.
     """
 
@@ -127,11 +127,12 @@ def describe(
     """
     resizer = str(getattr(extractor, "resizer", f"the extractor's own, {extractor.input_size}²"))
     path = None if cache is None else _cached(cache, extractor, resizer)
-    features = None if path is None else _read(path)
-    if features is None:
-        features = _computed(iter(pictures), extractor, batch, device, progress)
+    kept = None if path is None else _read(path)
+    if kept is None:
+        kept = _computed(iter(pictures), extractor, batch, device, progress)
         if path is not None:
-            _write(path, features)
+            _write(path, *kept)
+    features, fingerprint = kept
     return FeatureSet(
         features,
         None if labels is None else np.asarray(labels),
@@ -140,7 +141,7 @@ def describe(
         resizer=resizer,
         source=source,
         split=split,
-        fingerprint="" if cache is None else hashlib.sha256(cache.encode()).hexdigest()[:12],
+        fingerprint=fingerprint,
         seed=seed,
     )
 
@@ -151,14 +152,17 @@ def _computed(
     batch: int,
     device: str,
     progress: Callable[[int], Any] | None,
-) -> np.ndarray:
-    """Rows of features, N,F float32."""
+) -> tuple[np.ndarray, str]:
+    """Rows of features, N,F float32, and the fingerprint of the pictures in this order."""
     import torch
 
     rows: list[np.ndarray] = []
+    content = hashlib.sha256()
     done = 0
     while chunk := list(islice(pictures, batch)):
         for run in _alike(chunk):
+            for picture in run:
+                content.update(repr(picture.shape).encode() + picture.tobytes())
             x = torch.from_numpy(np.stack(run)).to(device).permute(0, 3, 1, 2).float() / 255
             with torch.inference_mode():
                 vectors = extractor.vectors(x.expand(-1, 3, -1, -1))
@@ -168,7 +172,7 @@ def _computed(
             progress(done)
     if not rows:
         raise UsageError("there are no pictures to describe", expected="at least one")
-    return np.concatenate(rows)
+    return np.concatenate(rows), content.hexdigest()[:12]
 
 
 def _alike(pictures: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
@@ -203,20 +207,21 @@ def _cached(content: str, extractor: Extractor, resizer: str) -> Path | None:
     return home / "features" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.safetensors"
 
 
-def _read(path: Path) -> np.ndarray | None:
-    """The features in a file that is whole, else None."""
+def _read(path: Path) -> tuple[np.ndarray, str] | None:
+    """The features and the pictures' fingerprint from a file that is whole, else None."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             features = file.get_tensor("features")
-            digest = (file.metadata() or {}).get("sha256")
+            facts = file.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    return features if features.ndim == 2 and _digest(features) == digest else None
+    whole = features.ndim == 2 and facts.get("sha256") == _digest(features) and "content" in facts
+    return (features, facts["content"]) if whole else None
 
 
-def _write(path: Path, features: np.ndarray) -> None:
+def _write(path: Path, features: np.ndarray, content: str) -> None:
     """Under its name only when complete. What cannot be kept is made again next time: no reason to fail."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -224,7 +229,7 @@ def _write(path: Path, features: np.ndarray) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features}, temporary, metadata={"sha256": _digest(features)})
+        save_file({"features": features}, temporary, metadata={"sha256": _digest(features), "content": content})
         temporary.replace(path)
     except (OSError, SafetensorError):
         with suppress(OSError):

@@ -34,6 +34,7 @@ class MetricCard:
         n: how many pictures (or pairs) it is of.
         protocol: settings that change the number, by name.
         interval: lower and upper end of an interval of confidence, where one was computed.
+        of: what was measured, e.g. a model's name; the one thing in which cards that are compared may differ.
     """
 
     name: str
@@ -43,6 +44,7 @@ class MetricCard:
     protocol: dict[str, str | int | float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
     higher_is_better: bool = True
+    of: str = ""
 
     def line(self) -> str:
         """The number and its protocol on one line, for people."""
@@ -55,6 +57,39 @@ class MetricCard:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; an infinite value stays a float, which `json` writes as Infinity."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two cards of one protocol: `value` is the second's minus the first's, `text` says it for people."""
+
+    value: float
+    text: str
+
+
+def compare(a: MetricCard, b: MetricCard) -> Difference:
+    """What changed from `a` to `b`.
+
+    Raises:
+        UsageError: the two were not measured alike; the first setting that differs is named.
+    """
+    facts = [{"metric": c.name, "unit": c.unit, "n": c.n, **c.protocol} for c in (a, b)]
+    for key in dict.fromkeys([*facts[0], *facts[1]]):
+        first, second = (fact.get(key, "nothing") for fact in facts)
+        if first != second:
+            raise UsageError(
+                f"{a.name} and {b.name} cannot be compared: {key} differs",
+                expected=first,
+                actual=second,
+                remedy="measure both with one protocol",
+            )
+    value = 0.0 if a.value == b.value else b.value - a.value
+    better = (value > 0) == a.higher_is_better
+    verdict = "not a number" if value != value else "equal" if value == 0 else "better" if better else "worse"
+    if value and a.interval and b.interval and a.interval[0] <= b.interval[1] and b.interval[0] <= a.interval[1]:
+        verdict += ", but the intervals overlap"
+    unit = f" {a.unit}" if a.unit else ""
+    return Difference(value, f"{a.name} {a.value:.4g} → {b.value:.4g}{unit} ({value:+.4g}, {verdict})")
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gantoolkit.errors import UsageError
-from gantoolkit.metrics import MetricCard, luma, perceptual, psnr, ssim
+from gantoolkit.metrics import MetricCard, compare, luma, perceptual, psnr, ssim
 
 
 def picture(size: int = 64) -> np.ndarray:
@@ -128,3 +128,42 @@ def test_what_cannot_be_compared_is_refused() -> None:
             psnr(x, x, crop=crop)
     with pytest.raises(UsageError, match=r"smaller than the window.*got 8×8"):
         ssim(x, x, crop=4)
+
+
+# ---- comparisons ----
+
+
+def card(value: float, interval: tuple[float, float] | None = None, **changed: str | int) -> MetricCard:
+    protocol: dict[str, str | int | float] = {"features": "EffLite0", "split": "test", "seed": 0}
+    return MetricCard("Fréchet", value, "", 10, protocol | changed, interval, False, of=f"model at {value}")
+
+
+def test_cards_of_one_protocol_compare() -> None:
+    lower = compare(card(12.0), card(9.5))
+    assert lower.value == -2.5 and lower.text == "Fréchet 12 → 9.5 (-2.5, better)"
+    assert "worse" in compare(card(1.0), card(2.0)).text
+    assert compare(card(math.inf), card(math.inf)).value == 0
+    assert compare(card(2.0), card(2.0)).text.endswith("(+0, equal)")
+    assert "not a number" in compare(card(2.0), card(math.nan)).text
+
+
+def test_overlapping_intervals_are_pointed_out() -> None:
+    assert "but the intervals overlap" in compare(card(3.0, (2, 4)), card(2.5, (2, 3))).text
+    assert "overlap" not in compare(card(3.0, (2.8, 4)), card(1.0, (0.5, 1.5))).text
+
+
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [("features", {"features": "pixels@8"}), ("split", {"split": "train"}), ("k", {"k": 3}), ("seed", {"seed": 1})],
+)
+def test_cards_of_two_protocols_are_refused_by_the_key_that_differs(key: str, changed: dict[str, str | int]) -> None:
+    for pair in ((card(1.0), card(1.0, **changed)), (card(1.0, **changed), card(1.0))):
+        with pytest.raises(UsageError, match=f"cannot be compared: {key} differs"):
+            compare(*pair)
+
+
+def test_other_metrics_and_numbers_of_pictures_are_refused() -> None:
+    with pytest.raises(UsageError, match="metric differs, expected Fréchet, got KID"):
+        compare(card(1.0), MetricCard("KID", 1.0, "", 10, card(1.0).protocol))
+    with pytest.raises(UsageError, match="n differs, expected 10, got 11"):
+        compare(card(1.0), MetricCard("Fréchet", 1.0, "", 11, card(1.0).protocol))
