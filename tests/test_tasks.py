@@ -16,6 +16,7 @@ from gantoolkit.plugins import discover
 from gantoolkit.task import Task, TrainConfig, option
 from gantoolkit.testing import RecordingConsole, TaskConformance
 from tests.games import Toy
+from tests.generate.conftest import draw_shapes
 
 OURS = [name for record in discover(installed=False).records for name in record.tasks]
 
@@ -40,6 +41,27 @@ class TestSuperres(TaskConformance):
     def use(self, loaded: Any) -> None:
         picture = np.zeros((9, 7, 3), np.uint8)
         assert loaded(picture).shape == (36, 28, 3)
+
+
+class TestGenerate(TaskConformance):
+    task = "generate"
+    overrides: ClassVar[dict[str, Any]] = {
+        "channels": 16,
+        "critic_channels": 16,
+        "latent": 8,
+        "batch": 4,
+        "nimg": 8,
+        "augment": "color,translation",
+        "score_pictures": 16,
+        "features": "pixels@16",
+    }
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return draw_shapes(tmp_path / "shapes", 24)
+
+    def use(self, loaded: Any) -> None:
+        assert [picture.shape for picture in loaded(2)] == [(16, 16, 3)] * 2
 
 
 class DescribedConfig(TrainConfig):

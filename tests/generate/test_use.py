@@ -1,0 +1,125 @@
+"""`gantk run generate` and the Python call: pictures by seed and class, sheets, animations, projection."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gantoolkit
+from gantk_generate.sampler import Sampler
+from gantoolkit.cli import call
+from gantoolkit.errors import UsageError
+from gantoolkit.model import Model
+
+
+@pytest.fixture
+def sampler(saved: Path) -> Sampler:
+    return gantoolkit.load("generate", saved)
+
+
+def run(saved: Path, *words: object) -> int:
+    return call(["run", "generate", "-m", str(saved), *map(str, words)])
+
+
+def test_the_same_seed_is_the_same_picture_however_many_are_made(sampler: Sampler) -> None:
+    alone = [sampler(1, seed=seed, label=seed % 2)[0] for seed in range(64)]
+    together = sampler(64, label=[0, 1])
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert len({picture.tobytes() for picture in together}) == 64
+
+
+def test_files_and_the_python_call_agree_for_1_and_64(saved: Path, sampler: Sampler, tmp_path: Path) -> None:
+    assert run(saved, "-n", 64, "-o", tmp_path / "many", "--quiet") == 0
+    assert run(saved, "-n", 1, "--seed", 41, "--class", "square", "-o", tmp_path / "one", "--quiet") == 0
+    files = sorted(p.name for p in (tmp_path / "many").iterdir())
+    assert len(files) == 65 and files[0] == "0000-disc.png" and files[-1] == "grid.png"
+    many, one = tmp_path / "many" / "0041-square.png", tmp_path / "one" / "0041-square.png"
+    assert many.read_bytes() == one.read_bytes()
+    assert np.array_equal(np.asarray(Image.open(one)), sampler(1, seed=41, label=1)[0])
+
+
+def test_classes_by_name_and_number(sampler: Sampler) -> None:
+    assert np.array_equal(sampler(1, label="square")[0], sampler(1, label=1)[0])
+    assert not np.array_equal(sampler(1, label="square")[0], sampler(1, label="disc")[0])
+    with pytest.raises(UsageError, match="0 disc, 1 square"):
+        sampler(1, label="circle")
+    with pytest.raises(UsageError, match="unknown class"):
+        sampler(1, label=2)
+
+
+def test_a_model_without_classes_takes_no_class(saved: Path) -> None:
+    model = Model.load(saved)
+    weights = {key: value for key, value in model.weights["model"].items() if "embedding" not in key}
+    weights["modulate.weight"] = weights["modulate.weight"][:, :8]
+    config = {key: value for key, value in model.config.items() if key != "labels"} | {"classes": 0}
+    plain = Sampler(Model("generate", config, {"model": weights}, name="plain"))
+    assert plain(2)[0].shape == (16, 16, 3)
+    with pytest.raises(UsageError, match="no classes"):
+        plain(1, label=0)
+
+
+def test_truncation_brings_pictures_together(sampler: Sampler) -> None:
+    def spread(truncation: float) -> float:
+        pictures = np.stack(sampler(16, label=0, truncation=truncation)).astype(float)
+        return float(pictures.std(0).mean())
+
+    assert spread(0.0) == 0.0
+    assert spread(0.5) < spread(1.0)
+
+
+def test_nothing_is_overwritten_without_force(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(saved, "-n", 2, "-o", tmp_path / "out", "--quiet") == 0
+    assert run(saved, "-n", 2, "-o", tmp_path / "out", "--quiet") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run(saved, "-n", 2, "-o", tmp_path / "out", "--quiet", "--force") == 0
+    (tmp_path / "file").write_text("")
+    assert run(saved, "-o", tmp_path / "file") == 2
+
+
+def test_only_the_grid(saved: Path, tmp_path: Path) -> None:
+    assert run(saved, "-n", 5, "--grid", "-o", tmp_path, "--quiet") == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_json_rows(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(saved, "-n", 2, "-o", tmp_path, "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row.get("seed") for row in rows] == [0, 1, None] and rows[2]["sheet"].endswith("grid.png")
+
+
+@pytest.mark.parametrize("name", ["walk.gif", "walk.mp4"])
+def test_an_animation_moves(saved: Path, tmp_path: Path, name: str) -> None:
+    import cv2
+
+    target = tmp_path / name
+    assert run(saved, "-n", 3, "--interpolate", target, "--quiet") == 0
+    if name.endswith("gif"):
+        frames = Image.open(target).n_frames  # type: ignore[attr-defined]
+    else:
+        frames = int(cv2.VideoCapture(str(target)).get(cv2.CAP_PROP_FRAME_COUNT))
+    assert frames == 3 * 16
+    assert run(saved, "-n", 1, "--interpolate", tmp_path / "other.gif", "--quiet") == 2
+    assert run(saved, "-n", 3, "--interpolate", tmp_path / "walk.avi", "--quiet") in (2, 3)
+    assert not (tmp_path / "walk.avi").exists()
+
+
+def test_directions_and_mixing_are_sheets(saved: Path, tmp_path: Path) -> None:
+    assert run(saved, "--directions", 2, "-o", tmp_path, "--quiet") == 0
+    assert Image.open(tmp_path / "directions.png").mode == "RGB"
+    # the residual pair has one latent for all layers: there are no styles to mix
+    assert run(saved, "--mix", "-o", tmp_path, "--quiet") == 2
+
+
+def test_projection_finds_a_picture_of_its_own(saved: Path, sampler: Sampler, tmp_path: Path) -> None:
+    picture = tmp_path / "own.png"
+    Image.fromarray(sampler(1, seed=7, label=0)[0]).save(picture)
+    torch.set_num_threads(1)
+    assert run(saved, "--project", picture, "--class", "disc", "-o", tmp_path / "out", "--quiet") == 0
+    assert (tmp_path / "out" / "projection.png").is_file()
