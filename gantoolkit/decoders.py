@@ -129,11 +129,20 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_header(name: str, width: int, height: int, frames: int) -> None:
+def pixel_limit() -> int:
+    """How many pixels a picture may have to be decoded: GANTK_MAX_PIXELS, else `MAX_PIXELS`.
+
+    Raises:
+        UsageError: GANTK_MAX_PIXELS is not a number.
+    """
     asked = os.environ.get("GANTK_MAX_PIXELS") or str(MAX_PIXELS)
     if not asked.isdecimal():
         raise UsageError("GANTK_MAX_PIXELS makes no sense", expected="a number of pixels", actual=asked)
-    limit = int(asked)
+    return int(asked)
+
+
+def _check_header(name: str, width: int, height: int, frames: int) -> None:
+    limit = pixel_limit()
     if width * height > limit:
         raise InputError(
             f"{name} has too many pixels",

@@ -220,13 +220,13 @@ class Points:
 def _array(source: Path) -> np.ndarray:
     """(N, D) float32 of an `.npy` file; pickled objects are never loaded."""
     try:
-        rows = np.load(io.BytesIO(source.read_bytes()), allow_pickle=False)
+        rows = np.lib.format.read_array(io.BytesIO(source.read_bytes()), allow_pickle=False)
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     except (ValueError, EOFError, SyntaxError, MemoryError) as error:
         raise InputError(f"{source} is no array of numbers, or is damaged", expected="an .npy file (N, D)") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind not in "fiub" or 0 in rows.shape:
-        actual = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "an archive of arrays"
+    if rows.ndim != 2 or rows.dtype.kind not in "fiub" or 0 in rows.shape:
+        actual = f"{rows.dtype} {rows.shape}"
         raise InputError(f"{source} does not hold points", expected="numbers of shape (N, D)", actual=actual)
     if len(rows) < FEWEST:
         raise InputError(f"too few points in {source}", expected=f"at least {FEWEST} rows", actual=len(rows))
@@ -263,15 +263,12 @@ def check(
         counts = np.bincount([label for label in layout.labels if label >= 0], minlength=len(layout.classes))
         shown = [f"{name} {count:,}" for name, count in zip(layout.classes, counts, strict=True)]
         report.facts["classes"] = f"{len(shown):,}: " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
-        if counts.max(initial=0) > 10 * counts.min(initial=1):
-            report.advice.append(
-                "the largest class has over 10 times the pictures of the smallest: expect weak classes"
-            )
+        if len(counts) and counts.max() > 10 * counts.min():
+            report.advice.append("the largest class has over 10 times the pictures of the smallest, which will be weak")
     if len(seen):
         small, large = (pick(seen.tolist(), key=lambda s: s[0] * s[1]) for pick in (min, max))
-        report.facts["sizes"] = f"{small[1]}×{small[0]}" + (
-            f" to {large[1]}×{large[0]}" if (seen[:, :2] != seen[0, :2]).any() else ""
-        )
+        mixed = (seen[:, :2] != seen[0, :2]).any()
+        report.facts["sizes"] = f"{small[1]}×{small[0]}" + (f" to {large[1]}×{large[0]}" if mixed else "")
         (height, width), depth, notes = target(found, size, channels)
         report.facts["training"] = f"{width}×{height}, {depth} channels"
         layout.notes += notes

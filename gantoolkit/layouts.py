@@ -22,6 +22,7 @@ from gantoolkit.errors import InputError
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_name", "image_id", "picture", "path", "name", "id")
 LABEL_COLUMNS = ("label", "class", "category", "target", "class_name", "class_id", "y")
+TABLES = ("labels.csv", "dataset.json")
 LARGEST = 2**30  # bytes of one file in a zip
 BOMB, RATIO = 2**26, 200  # files past so many bytes that are so many times larger than packed are refused
 SHOWN = 10  # problems of one kind are listed up to here, then counted
@@ -35,7 +36,7 @@ class Store:
     Attributes:
         root: the folder or the zip.
         files: names of all files, sorted; hidden ones (`.x`, `__MACOSX`) are left out.
-        folders: names of all folders, empty ones included where the source knows them.
+        folders: names of folders, empty ones included where the source knows them.
         problems: files of a zip that are refused by their names or sizes.
 
     Raises:
@@ -48,8 +49,9 @@ class Store:
         self.folders: set[str] = set()
         self.problems: list[Problem] = []
         self._open: tuple[int, zipfile.ZipFile] | None = None
+        self._unpacked = root.is_dir()
         try:
-            if root.is_dir():
+            if self._unpacked:
                 self._walk()
             elif not root.exists():
                 raise InputError(f"{root} does not exist", remedy="name a folder or a zip of pictures")
@@ -78,12 +80,12 @@ class Store:
         entries = self._zip().infolist()
         names = set()
         for entry in entries:
-            parts = PurePosixPath(entry.filename).parts
-            if any(_hidden(part) and part != ".." for part in parts):
-                continue
+            parts = entry.filename.split("/")
             problem = None
-            if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename or ":" in parts[0]:
+            if not parts[0] or ".." in parts or "\\" in entry.filename or ":" in parts[0]:
                 problem = "the name leads out of the archive"
+            elif any(_hidden(part) for part in parts):
+                continue
             elif entry.filename in names:
                 problem = "two files of this name in the archive"
             elif entry.flag_bits & 1:
@@ -97,7 +99,6 @@ class Store:
                 self.folders.add(entry.filename.rstrip("/"))
             else:
                 self.files.append(entry.filename)
-                self.folders.update(str(parent) for parent in PurePosixPath(entry.filename).parents if parent.name)
 
     def _zip(self) -> zipfile.ZipFile:
         """The open archive of this very process: a file position must not be shared across a fork."""
@@ -115,14 +116,14 @@ class Store:
             InputError: it cannot be read or unpacked.
         """
         try:
-            return (self.root / name).read_bytes() if self.root.is_dir() else self._zip().read(name)
+            return (self.root / name).read_bytes() if self._unpacked else self._zip().read(name)
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"cannot read {name} of {self.root}: {reason}") from error
 
     def stamp(self, name: str) -> tuple[int, int]:
         """(bytes, CRC-32) of a file: from a zip's directory, or by reading it."""
-        if not self.root.is_dir():
+        if not self._unpacked:
             entry = self._zip().getinfo(name)
             return entry.file_size, entry.CRC
         content = self.read(name)
@@ -175,12 +176,14 @@ def read_layout(source: Path, labelled: bool = True) -> Layout:
     store = Store(source)
     layout = Layout(store)
     layout.refuse(store.problems, "refused files")
-    base = _base(store.files)
+    layout.names = [name for name in store.files if is_picture(name)]
+    others = sorted(set(store.files) - set(layout.names))
+    tables = [name for name in others if PurePosixPath(name).name.lower() in TABLES]
+    base = _base(layout.names + tables)
     if base:
         layout.notes.append(f"everything lies in the folder {base[:-1]}, so that is taken as the root")
-    layout.names = [name for name in store.files if is_picture(name)]
-    tables = [name for name in store.files if _is_table(name) and "/" not in name[len(base) :]]
-    others = [name for name in store.files if not is_picture(name) and name not in tables]
+    tables = [name for name in tables if "/" not in name[len(base) :]]
+    others = [name for name in others if name not in tables]
     if others:
         layout.notes.append(f"{len(others):,} files that are no pictures are left alone (the first: {others[0]})")
     if not labelled:
@@ -198,13 +201,9 @@ def read_layout(source: Path, labelled: bool = True) -> Layout:
     return layout
 
 
-def _is_table(name: str) -> bool:
-    return PurePosixPath(name).name.lower() in ("labels.csv", "dataset.json")
-
-
-def _base(files: Sequence[str]) -> str:
-    """The folder that holds everything that matters, with its `/`; "" when that is the root."""
-    base, names = "", [name for name in files if is_picture(name) or _is_table(name)]
+def _base(names: Sequence[str]) -> str:
+    """The folder that holds all of these files, with its `/`; "" when that is the root."""
+    base = ""
     while names:
         head, slash, _ = names[0][len(base) :].partition("/")
         if not slash or not all(name.startswith(f"{base}{head}/") for name in names):

@@ -10,13 +10,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from gantoolkit import images
-from gantoolkit.decoders import DECODERS, MAX_PIXELS
-from gantoolkit.encoders import EXIF_ORIENTATION
+from gantoolkit.decoders import DECODERS, pixel_limit
+from gantoolkit.encoders import exif_orientation
 from gantoolkit.errors import GantkError, InputError
 from gantoolkit.layouts import Layout, read_layout
 
@@ -83,6 +83,9 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, bool]:
     Raises:
         InputError: see `images.read`; it names the picture.
     """
+    plain = _plain(content)
+    if plain is not None:
+        return plain, False
     stream = _Named(content)
     stream.name = name
     picture = images.read(stream)
@@ -92,18 +95,40 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, bool]:
     return pixels, picture.pixels.dtype != np.uint8
 
 
-def _header(content: bytes) -> tuple[int, int, int] | None:
-    """What `decode` would give as a shape, without decoding; None where only `decode` can tell."""
+def _open(content: bytes) -> Any:
+    """Pillow's image, its header read."""
     from PIL import Image
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(io.BytesIO(content), formats=DECODERS)
+
+
+def _plain(content: bytes) -> np.ndarray | None:
+    """A small PNG or JPEG without anything special, in half the time of `images.read`; None for all others."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=DECODERS)
-        still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
-        if image.format == "TIFF" or not still or image.width * image.height > MAX_PIXELS:
+        if len(content) > 2**16:
             return None
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
+        image = _open(content)
+        eight = image.format == "JPEG" or (image.format == "PNG" and content[24] == 8)
+        single = getattr(image, "n_frames", 1) == 1
+        known = not {"exif", "transparency"} & image.info.keys()
+        few = image.width * image.height <= min(2**24, pixel_limit())
+        if not (eight and single and known and few and image.mode in ("L", "RGB")):
+            return None
+        return np.array(image).reshape(image.height, image.width, -1)
+    except Exception:  # whatever a decoder does not like, `images.read` says it in one line
+        return None
+
+
+def _header(content: bytes) -> tuple[int, int, int] | None:
+    """What `decode` would give as a shape, without decoding; None where only `decode` can tell."""
+    try:
+        image = _open(content)
+        still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+        if image.format == "TIFF" or not still or image.width * image.height > pixel_limit():
+            return None
+        turned = exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None) >= 5
         channels = 1 if image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I") else 3
         height, width = (image.width, image.height) if turned else (image.height, image.width)
         return height, width, channels + bool(image.has_transparency_data)
