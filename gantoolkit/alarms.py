@@ -43,14 +43,15 @@ class Limits:
     """Chance that a training picture scores above a held-out one, ½ for a critic that knows neither. Guards r_v,
     whose denominator is noise when real and fake score alike."""
     surge: tuple[float, float] = (10.0, 3.0)
-    """Gradient norm against its own running median."""
-    swing: tuple[float, float] = (0.3, 0.2)
-    """Standard deviation of the win rate from step to step, at most .5."""
-    oscillation: tuple[float, float] = (1.0, 0.7)
-    skipped: tuple[float, float] = (0.05, 0.0)
-    """Share of a window's steps with a move that was not finite; one by chance is none of our business."""
+    """Median gradient norm against the usual one; a healthy game's drifts by factors of two."""
+    turbulence: tuple[float, float] = (0.5, 0.35)
+    """Standard deviation of log₁₀ of the gradient norm within a window: healthy games stay below .25."""
+    nonfinite: tuple[float, float] = (0.05, 0.0)
+    """Share of a window's steps with a move that was not finite; a single one is said by the run's log already."""
     diversity: tuple[float, float] = (0.4, 0.5)
-    recall: tuple[float, float] = (0.4, 0.6)
+    """Mean distance of fakes against that of reals; blurred but healthy pictures are above .7 when the burn-in ends."""
+    reach: tuple[float, float] = (0.5, 0.7)
+    """Share of the reals that the fakes come near to: half of the data is missing; healthy games are above .9."""
 
 
 LIMITS = Limits()

@@ -11,6 +11,7 @@ ones have passed. Gauges change nothing in the game, and their whole state is in
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ class Equilibrium(Windowed):
         generator: str = "generator",
         judge: Judge | None = None,
         *,
-        every_nimg: int = 20_000,
+        every_nimg: int = 16_000,
         seed: int = 0,
         limits: Limits = LIMITS,
     ) -> None:
@@ -153,7 +154,7 @@ class Equilibrium(Windowed):
             found = verdicts(*self.judge(self.probe.generator))
             values = torch.stack(list(found.values())).tolist()
             numbers = {k.removeprefix("critic/"): v for k, v in zip(found, values, strict=True)}
-            self._judge_overfitting(numbers, self.probe.count > self.limits.probe_burn_in)
+            self._judge_overfitting(numbers)
         self._end_of_step()
 
     def _close(self, seen: Mapping[str, list[float]]) -> None:
@@ -164,7 +165,7 @@ class Equilibrium(Windowed):
             means["gradient"] = gradient / self.strongest if self.strongest else 0.0
         self._readings.update(means)
         if "held_out" in means:
-            self._judge_overfitting(means, self.settled)
+            self._judge_overfitting(means)
         if "win" not in means:
             return
         win, gradient = means["win"], means.get("gradient", 1.0)
@@ -174,89 +175,95 @@ class Equilibrium(Windowed):
             self._look("won", win > won and gradient < gone, win < unwon or gradient > back, win=win, gradient=gradient)
             self._look("lost", win < lost, win > unlost, lost=1 - win)
 
-    def _judge_overfitting(self, means: Mapping[str, float], settled: bool) -> None:
+    def _judge_overfitting(self, means: Mapping[str, float]) -> None:
         gap = means["real"] - means["fake"]
         rate = (means["real"] - means["held_out"]) / gap if gap > 0 else 0.0
         self._readings |= {name: means[name] for name in ("held_out", "sign_held_out", "win_held_out", "known")}
         self._readings["overfitting"] = rate
-        if settled:
-            (rate_limit, rate_healthy), (known_limit, known_healthy) = self.limits.overfit, self.limits.known
-            bad = rate > rate_limit and means["known"] > known_limit
-            self._look(
-                "overfit", bad, rate < rate_healthy or means["known"] < known_healthy, known=means["known"], rate=rate
-            )
+        (high, low), (many, few) = self.limits.overfit, self.limits.known
+        known = means["known"]
+        self._look("overfit", rate > high and known > many, rate < low or known < few, known=known, rate=rate)
 
 
 class Instability(Windowed):
     """Whether the game runs away or swings.
 
-    Readings: "gradient/PLAYER", the window's median gradient norm against the running median of the windows before;
-    "swing", the standard deviation of the win rate from step to step; "oscillation", that of the losses against their
-    mean size, the largest of all losses; "skipped", the share of steps with a move that was not finite.
+    What is usual for a run is the median of the windows before, `memory` of them at most.
+
+    Readings: "gradient", a window's median gradient norm against the usual, of the player where it is largest;
+    "oscillation", the deviation of a loss from its trend against the usual, of the loss where it is largest;
+    "turbulence", the standard deviation of log₁₀ of the gradient norm from step to step (1: by factors of ten), of the
+    player where it is largest; "nonfinite", the share of steps with a move that was not finite.
 
     Args:
         limits: the lines to draw.
     """
 
-    kept = (*Windowed.kept, "norms")
-    memory = 40  # windows that the running median looks back
+    kept = (*Windowed.kept, "usual", "largest")
+    memory = 40
+    floor = 1e-6  # of the largest norm: what is below has vanished, and how it trembles there says nothing
 
     def __init__(self, *, limits: Limits = LIMITS) -> None:
         lower = "lower the learning rates, strengthen R1, or clip the gradients"
+        patience = limits.patience
         troubles = {
-            "surge": Trouble("the gradient of {player} is {surge:.0f} times its usual size", lower, limits.patience),
-            "swing": Trouble(
-                "the game swings: the critic's win rate jumps by ±{swing:.2f} from step to step", lower, limits.patience
+            "surge": Trouble("the gradient is {surge:.0f} times what was usual: the game runs away", lower, patience),
+            "turbulence": Trouble(
+                "the gradient's size jumps by a factor of {factor:.0f} from step to step: the game swings",
+                lower,
+                patience,
             ),
-            "skipped": Trouble(
-                "{skipped:.0%} of the last steps had a move that was not finite",
-                "lower the learning rate, or use --set precision=fp32",
+            "nonfinite": Trouble(
+                "{share:.0%} of the last steps had a move that was not finite",
+                "lower the learning rates, or use --set precision=fp32",
                 2,
             ),
         }
         super().__init__("instability", limits, troubles)
-        self.norms: dict[str, list[float]] = {}
+        self.usual: dict[str, list[float]] = {}
+        self.largest: dict[str, float] = {}
 
     def observe(self, step: Step) -> None:
         """Collect a step's norms and losses; at a window's end, judge."""
         self._add({f"norm/{player}": norm for player, norm in step.grad_norm.items()})
         self._add({f"loss/{name}": loss for name, loss in step.losses.items()})
-        self._add({"win": step.values["critic/win"]} if "critic/win" in step.values else {})
-        self._add({"skipped": float(bool(step.skipped))})
+        self._add({"nonfinite": float(bool(step.skipped))})
         self._end_of_step()
 
     def _close(self, seen: Mapping[str, list[float]]) -> None:
-        surges = {}
-        for name, values in seen.items():
+        surges, swings, turbulences = [0.0], [0.0], [0.0]
+        for name, numbers in seen.items():
             if name.startswith("norm/"):
-                player, norm = name.removeprefix("norm/"), statistics.median(values)
-                before = self.norms.setdefault(player, [])
-                usual = statistics.median(before) if before else norm
-                surges[player] = norm / usual if usual else 1.0
-                self.norms[player] = [*before, norm][-self.memory :]
-        oscillation = [_oscillation(values) for name, values in seen.items() if name.startswith("loss/")]
-        self._readings = {f"gradient/{player}": surge for player, surge in surges.items()}
-        self._readings["oscillation"] = max(oscillation, default=0.0)
-        self._readings["skipped"] = skipped = statistics.fmean(seen["skipped"])
-        many, few = self.limits.skipped
-        self._look("skipped", skipped > many, skipped <= few, skipped=skipped)
-        swing = _oscillation(seen["win"], relative=False) if "win" in seen else 0.0
-        self._readings["swing"] = swing
+                self.largest[name] = largest = max(self.largest.get(name, 0.0), *numbers)
+                surges.append(self._against_usual(name, statistics.median(numbers)))
+                if largest:
+                    logs = [math.log10(max(number, self.floor * largest)) for number in numbers]
+                    turbulences.append(statistics.pstdev(logs))
+            elif name.startswith("loss/"):
+                swings.append(self._against_usual(name, _deviation(numbers)))
+        surge, turbulence, share = max(surges), max(turbulences), statistics.fmean(seen["nonfinite"])
+        self._readings = {"gradient": surge, "oscillation": max(swings), "turbulence": turbulence, "nonfinite": share}
+        limits = self.limits
+        self._look("nonfinite", share > limits.nonfinite[0], share <= limits.nonfinite[1], share=share)
         if self.settled:
-            player, surge = max(surges.items(), key=lambda item: item[1], default=("", 1.0))
-            self._look("surge", surge > self.limits.surge[0], surge < self.limits.surge[1], player=player, surge=surge)
-            self._look("swing", swing > self.limits.swing[0], swing < self.limits.swing[1], swing=swing)
+            self._look("surge", surge > limits.surge[0], surge < limits.surge[1], surge=surge)
+            rough, smooth = limits.turbulence
+            self._look("turbulence", turbulence > rough, turbulence < smooth, factor=10**turbulence)
+
+    def _against_usual(self, name: str, number: float) -> float:
+        before = self.usual.setdefault(name, [])
+        usual = statistics.median(before) if before else number
+        self.usual[name] = [*before, number][-self.memory :]
+        return number / usual if usual else 1.0
 
 
-def _oscillation(values: Sequence[float], relative: bool = True) -> float:
-    """Standard deviation about the straight line through the values, against their mean size."""
-    if len(values) < 3:
+def _deviation(numbers: Sequence[float]) -> float:
+    """Standard deviation about the straight line through the numbers."""
+    if len(numbers) < 3:
         return 0.0
-    times = range(len(values))
-    slope, start = statistics.linear_regression(times, values)
-    deviation = statistics.pstdev([value - start - slope * t for t, value in zip(times, values, strict=True)])
-    size = statistics.fmean(abs(value) for value in values) if relative else 1.0
-    return deviation / size if size else 0.0
+    times = range(len(numbers))
+    slope, start = statistics.linear_regression(times, numbers)
+    return statistics.pstdev([number - start - slope * t for t, number in zip(times, numbers, strict=True)])
 
 
 class Collapse(Watchman):
@@ -265,9 +272,9 @@ class Collapse(Watchman):
     Every `every_nimg` images it draws as many fakes as it has reals and compares them in a feature space.
 
     Readings: "diversity", mean distance between two fakes over that between two reals; "nearest", the same for the
-    median distance to the nearest neighbour (a birthday test: Arora and Zhang 2017, arXiv:1706.08224); "recall", the
-    share of reals within the k-nearest-neighbour ball of some fake (Kynkäänniemi et al. 2019, arXiv:1904.06991,
-    eq. 2); with labels "worst_diversity" and "worst_recall", within the class where each is smallest.
+    median distance to the nearest neighbour (in the spirit of the birthday test, Arora and Zhang 2017,
+    arXiv:1706.08224); "recall" and "reach", see `variety`; with labels "worst_diversity" and "worst_reach", within the
+    class where each is smallest.
 
     Args:
         reals: (M, ...) pictures or points on the device where fakes come out; the first `n` are used.
@@ -276,7 +283,7 @@ class Collapse(Watchman):
         features: (N, ...) → (N, F); `Axes(reals)` by default.
         labels: (M,) integers, the reals' classes.
         n: fakes and reals of a probe.
-        every_nimg: images between probes; by default 80 for each fake of a probe, a cost of about 1 % of training.
+        every_nimg: images between probes; by default 40 for each fake of a probe.
         seed: of the generator that `sample` gets.
         limits: the lines to draw.
 
@@ -308,18 +315,18 @@ class Collapse(Watchman):
         more = "lower the generator's rate, strengthen R1 and R2, or use the relativistic pairing loss (rpgan)"
         troubles = {
             "alike": Trouble(
-                "the generator's pictures differ only {diversity:.0%} as much as real ones: it has collapsed",
+                "the generator's samples differ only {diversity:.0%} as much as real ones: it has collapsed",
                 more,
                 limits.probe_patience,
             ),
             "left out": Trouble(
-                "the generator reaches only {recall:.0%} of the real pictures (its best was {best:.0%}): it leaves out "
+                "the generator reaches only {reach:.0%} of the real samples (its best was {best:.0%}): it leaves out "
                 "a part of the data",
                 more,
                 limits.probe_patience,
             ),
             "class": Trouble(
-                "the pictures of class {label} differ only {diversity:.0%} as much as real ones: it has collapsed",
+                "the samples of class {label} differ only {diversity:.0%} as much as real ones: it has collapsed",
                 more,
                 limits.probe_patience,
             ),
@@ -330,7 +337,7 @@ class Collapse(Watchman):
         self.features = features or Axes(reals[n:] if len(reals) - n >= 64 else reals)
         with torch.no_grad():
             self.reals = self.features(reals[:n]).float()
-        self.probe = Probe(every_nimg or 80 * len(self.reals), seed)
+        self.probe = Probe(every_nimg or 40 * len(self.reals), seed)
         self.best = 0.0
 
     def observe(self, step: Step) -> None:
@@ -346,15 +353,15 @@ class Collapse(Watchman):
         by_class = self._by_class(fakes)
         if by_class:
             self._readings |= {
-                f"worst_{key}": min(row[key] for row in by_class.values()) for key in ("diversity", "recall")
+                f"worst_{key}": min(row[key] for row in by_class.values()) for key in ("diversity", "reach")
             }
-        self.best = max(self.best, found["recall"])
+        self.best = max(self.best, found["reach"])
         if self.probe.count <= self.limits.probe_burn_in:
             return
-        diversity, recall = found["diversity"], found["recall"]
-        (alike, varied), (few, many) = self.limits.diversity, self.limits.recall
+        diversity, reach = found["diversity"], found["reach"]
+        (alike, varied), (few, many) = self.limits.diversity, self.limits.reach
         self._look("alike", diversity < alike, diversity > varied, diversity=diversity)
-        self._look("left out", recall < few, recall > many, recall=recall, best=self.best)
+        self._look("left out", reach < few, reach > many, reach=reach, best=self.best)
         if by_class:
             label, row = min(by_class.items(), key=lambda item: item[1]["diversity"])
             worst = row["diversity"]
