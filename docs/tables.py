@@ -15,7 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gantk_superres.options import EvalOptions, RunOptions, SuperresConfig
+from gantk_generate import options as generate
+from gantk_superres import options as superres
 from gantoolkit.task import Options, TrainConfig
 
 FOLDER = Path(__file__).parent
@@ -56,9 +57,12 @@ def _kind(annotation: Any) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "train": lambda: table(TrainConfig),
-    "superres-train": lambda: table(SuperresConfig, without=TrainConfig.model_fields),
-    "superres-run": lambda: table(RunOptions),
-    "superres-eval": lambda: table(EvalOptions),
+    "generate-train": lambda: table(generate.GenerateConfig, without=TrainConfig.model_fields),
+    "generate-run": lambda: table(generate.RunOptions),
+    "generate-eval": lambda: table(generate.EvalOptions),
+    "superres-train": lambda: table(superres.SuperresConfig, without=TrainConfig.model_fields),
+    "superres-run": lambda: table(superres.RunOptions),
+    "superres-eval": lambda: table(superres.EvalOptions),
 }
 
 

@@ -15,7 +15,7 @@ from gantk_generate import show
 from gantk_generate.data import Data
 from gantk_generate.options import EvalOptions, GenerateConfig
 from gantk_generate.sampler import Sampler, to_uint8
-from gantoolkit import distributions, images
+from gantoolkit import distributions, diversity, images
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import extractor
 from gantoolkit.featureset import describe
@@ -70,7 +70,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         rows = _chosen(len(shown), options.number)
         training = describe(shown.pictures(rows), extract, source=options.training.name, split="training")
     cards = distributions.evaluate_sets(real_set, fake_set, training, seed=options.seed)
-    cards.append(distributions.ms_ssim_diversity(pictures, labels=fake_labels, seed=options.seed))
+    cards.append(diversity.ms_ssim_diversity(pictures, labels=fake_labels, seed=options.seed))
     if options.accuracy:
         cards.append(_accuracy(pictures, fake_labels, real, options.seed))
     for card in cards:

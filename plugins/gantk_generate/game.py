@@ -149,7 +149,7 @@ class View:
         self.adaptive: AdaptiveStrength | None = None
         if self.augment is not None and self.fixed is None:
             relativistic = losses.adversarial(config.loss).needs_real
-            self.adaptive = AdaptiveStrength(signal="win" if relativistic else "sign")
+            self.adaptive = AdaptiveStrength("win" if relativistic else "sign", ramp_nimg=config.ramp_nimg)
 
     def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
         """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""

@@ -45,6 +45,7 @@ class GenerateConfig(TrainConfig):
     path_every: PositiveInt = option(4, "moves of the generator between two path length terms")
     augment: str = option("", "what is done to both reals and fakes: color, translation, cutout, geometric, …")
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)
+    ramp_nimg: PositiveInt = option(100_000, "images in which an adapted strength could go from 0 to 1")
     score_pictures: PositiveInt = option(1_000, "pictures made for an evaluation while training")
     features: str = option("efficientnet-lite0@64", "what scores while training look at")
 

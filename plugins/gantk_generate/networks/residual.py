@@ -74,8 +74,9 @@ class ResidualGenerator(Generator):
         blocks: blocks at each size.
         expansion: a bottleneck's inner width, in widths of its map; 2 in the paper.
         group: channels of a group of the 3x3 convolution; the inner width must be a multiple, or at most this.
-        patch: side, in pixels, of what one position of the largest map stands for: 1, 2 or 4. Overlapping
-            convolutions of twice that size lead from and to the pixels.
+        patch: side, in pixels, of what one position of the largest map stands for: 1, 2 or 4. The critic starts
+            with overlapping windows of twice that side; the generator ends with a bilinear enlargement and a 3x3
+            convolution, which cannot draw a checkerboard as a transposed convolution can.
     """
 
     def __init__(
@@ -102,7 +103,8 @@ class ResidualGenerator(Generator):
         for before, after in zip([widths[0], *widths], widths, strict=False):
             self.narrows.append(_transition(before, after))
             self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
-        self.pixels = _patches(nn.ConvTranspose2d, widths[-1], channels, patch)
+        self.patch = patch
+        self.pixels = _conv(widths[-1], channels, 1 if patch == 1 else 3, bias=False)
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
         x = self.basis * self.modulate(w)[:, :, None, None]
@@ -110,6 +112,8 @@ class ResidualGenerator(Generator):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
                 x = _resize(narrow(x), 2)
             x = stage(x)
+        if self.patch > 1:
+            x = _resize(x, self.patch)
         return wide(self.pixels(x))
 
 
@@ -135,7 +139,10 @@ class ResidualCritic(Critic):
         at_least(1, channels=channels)
         first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)
-        self.pixels = _patches(nn.Conv2d, channels, widths[0], patch)
+        self.pixels = _conv(channels, widths[0], 1, bias=False)
+        if patch > 1:
+            self.pixels = nn.Conv2d(channels, widths[0], 2 * patch, stride=patch, padding=patch // 2, bias=False)
+            nn.init.normal_(self.pixels.weight, std=self.pixels.weight[0].numel() ** -0.5)
         self.stages, self.widens = nn.ModuleList(), nn.ModuleList()
         for before, after in zip([widths[0], *widths], widths, strict=False):
             self.widens.append(_transition(before, after))
@@ -161,19 +168,8 @@ def _maps(size: Sequence[int], patch: int) -> tuple[tuple[int, int], int]:
     return first, count - PATCHES.index(patch)
 
 
-def _patches(kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], before: int, after: int, patch: int) -> nn.Module:
-    """Between pixels and positions of `patch` pixels a side; keeps the variance of independent inputs."""
-    if patch == 1:
-        return _conv(before, after, bias=False)
-    conv = kind(before, after, 2 * patch, stride=patch, padding=patch // 2, bias=False)
-    # Four positions overlap at a pixel of the transposed convolution; a position sees (2 patch)^2 pixels.
-    seen = 4 * before if kind is nn.ConvTranspose2d else before * (2 * patch) ** 2
-    nn.init.normal_(conv.weight, std=seen**-0.5)
-    return conv
-
-
 def _resize(x: Tensor, factor: float) -> Tensor:
-    """Bilinear: twice the size, or half of it, which is the average of 2x2 pixels."""
+    """Bilinear: larger by a whole factor, or half the size, which is the average of 2x2 pixels."""
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
