@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from gantk_generate.sampler import Sampler, to_uint8
 from gantoolkit import distributions, diversity, images
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import extractor
-from gantoolkit.featureset import describe
+from gantoolkit.featureset import FeatureSet, describe
 from gantoolkit.images import Picture
 from gantoolkit.labelled import LabelledPictures
 from gantoolkit.metrics import MetricCard, compare
 from gantoolkit.model import find
+from gantoolkit.plugins import current
 from gantoolkit.runlog import write_atomically
 from gantoolkit.task import Console
 
@@ -31,48 +33,33 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     """Print one line a figure with its protocol; JSON rows with `--json`."""
     if options.data is None:
         raise UsageError("no real pictures were named", remedy="gantk eval generate REAL/ --model MODEL")
+    if options.sheet is not None and options.sheet.exists():
+        raise UsageError(f"{options.sheet} exists already", remedy="give the sheet another name")
     before = _cards(options.against) if options.against is not None else []
+    extract = extractor(options.features)
     sampler = None if options.fakes else Sampler(find("generate", options.model), options.device)
     size, channels = (sampler.size, sampler.channels) if sampler else (None, None)
     real = LabelledPictures(options.data, size=size, channels=channels)
-    extract = extractor(options.features)
-    chosen = _chosen(len(real), options.number)
-    if sampler is not None:
-        source = f"{sampler.name} (truncation {options.truncation:g})"
-        labels = _like(real, sampler, options.number)
-        made: Iterable[np.ndarray] = sampler.pictures(
-            options.number, seed=options.seed, label=labels, truncation=options.truncation
-        )
-        fake_labels = np.asarray(sampler.labels(options.number, labels)) if sampler.classes else None
-    else:
-        assert options.fakes is not None
-        fakes = LabelledPictures(options.fakes, size=real.size, channels=real.channels)
-        rows = _chosen(len(fakes), options.number)
-        source, made = str(options.fakes), fakes.pictures(rows)
-        fake_labels = fakes.labels[rows] if fakes.labels is not None else None
-    pictures = []
-    with console.progress(options.number, "pictures", "making pictures") as bar:
-        for picture in made:
-            pictures.append(picture)
-            bar.advance(1)
-    with console.progress(len(chosen) + len(pictures), "pictures", "describing pictures") as bar:
-        real_set = describe(
-            _counted(real.pictures(chosen), bar),
-            extract,
-            source=options.data.name,
-            split="all given",
-            cache=f"{real.fingerprint}-{options.number}-{real.size}-{real.channels}",
-        )
-        fake_set = describe(_counted(pictures, bar), extract, source=source, split="made")
     training = None
     if options.training is not None:
-        shown = LabelledPictures(options.training, size=real.size, channels=real.channels)
-        rows = _chosen(len(shown), options.number)
-        training = describe(shown.pictures(rows), extract, source=options.training.name, split="training")
-    cards = distributions.evaluate_sets(real_set, fake_set, training, seed=options.seed)
-    cards.append(diversity.ms_ssim_diversity(pictures, labels=fake_labels, seed=options.seed))
+        training = LabelledPictures(options.training, size=real.size, channels=real.channels)
+    with console.progress(options.number, "pictures", "making pictures") as bar:
+        made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
+        pictures = list(_counted(made.pictures, bar))
+
+    def described(source: LabelledPictures, split: str) -> FeatureSet:
+        rows = _chosen(len(source), options.number)
+        content = f"{source.fingerprint}-{options.number}"
+        return describe(source.pictures(rows), extract, source=source.source.name, split=split, cache=content)
+
+    with console.progress(len(pictures), "pictures", "describing pictures") as bar:
+        fakes = describe(_counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed)
+    reals = described(real, "all")
+    known = described(training, "training") if training is not None else None
+    cards = distributions.evaluate_sets(reals, fakes, known, seed=options.seed, more=current().metrics())
+    cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
-        cards.append(_accuracy(pictures, fake_labels, real, options.seed))
+        cards.append(_accuracy(pictures, made.labels, real, options.seed))
     for card in cards:
         console.say(card.line())
         console.result({"card": card.to_dict()})
@@ -80,14 +67,39 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         write_atomically(options.save, json.dumps([card.to_dict() for card in cards], indent=2).encode())
         console.say(f"cards: {options.save}")
     if options.sheet is not None:
-        picture = show.beside_nearest(
-            pictures[:8], list((shown if training is not None else real).pictures(range(2_000)))
-        )
-        images.write(Picture(picture), options.sheet)
+        beside = real if training is None else training
+        known_pictures = list(beside.pictures(_chosen(len(beside), show.BESIDE)))
+        images.write(Picture(show.beside_nearest(pictures[:8], known_pictures)), options.sheet)
         console.say(f"sheet: {options.sheet}")
-    if options.against is not None:
-        _compare(cards, before, console)
+    _compare(cards, before, console)
     return 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pictures to be measured, their classes, and where they are from."""
+
+    pictures: Iterable[np.ndarray]
+    labels: np.ndarray | None
+    source: str
+
+
+def _made_by(sampler: Sampler, real: LabelledPictures, options: EvalOptions) -> Made:
+    """A model's pictures, their classes drawn as the real ones have them where both know the same classes."""
+    chosen: list[int] | None = None
+    if sampler.classes and real.labels is not None and real.classes == sampler.classes:
+        chosen = np.random.default_rng(options.seed).choice(real.labels, options.number).tolist()
+    labels = sampler.labels(options.number, chosen)
+    pictures = sampler.pictures(options.number, seed=options.seed, label=chosen, truncation=options.truncation)
+    source = f"{sampler.name}, truncation {options.truncation:g}"
+    return Made(pictures, None if labels is None else labels.numpy(), source)
+
+
+def _given(options: EvalOptions, real: LabelledPictures) -> Made:
+    assert options.fakes is not None
+    fakes = LabelledPictures(options.fakes, size=real.size, channels=real.channels)
+    rows = _chosen(len(fakes), options.number)
+    return Made(fakes.pictures(rows), fakes.labels[rows] if fakes.labels is not None else None, options.fakes.name)
 
 
 def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Sequence[MetricCard]:
@@ -127,15 +139,6 @@ def _made(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Iterab
 def _chosen(total: int, most: int) -> np.ndarray:
     """The same random rows of a set every time, so that a sorted folder is not cut by class."""
     return np.sort(np.random.default_rng(0).permutation(total)[:most])
-
-
-def _like(real: LabelledPictures, sampler: Sampler, number: int) -> list[int] | None:
-    """Labels for the pictures to make: as often as the real ones have them, where both know the same classes."""
-    if not sampler.classes:
-        return None
-    if real.labels is None or tuple(real.classes) != sampler.classes:
-        return None
-    return [int(label) for label in np.random.default_rng(0).choice(real.labels, number)]
 
 
 def _accuracy(pictures: list[np.ndarray], labels: Any, real: LabelledPictures, seed: int) -> MetricCard:

@@ -16,6 +16,7 @@ from gantoolkit.images import contact_sheet
 
 SHEET = 64  # samples on a sheet
 STRIP = 10  # pictures from one latent to the next
+BESIDE = 5_000  # training pictures among which the nearest ones are looked for
 LEAST_SIDE = 64  # smaller pictures are shown larger, by whole factors
 
 
@@ -56,8 +57,8 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
 
 
 def neighbours(made: Sequence[np.ndarray], dataset: Data, beside: int = 3) -> np.ndarray:
-    """Each made picture above its nearest training pictures (of the first 5,000)."""
-    return beside_nearest(made, list(dataset.train.pictures(range(min(len(dataset.train), 5_000)))), beside)
+    """Each made picture above its nearest training pictures."""
+    return beside_nearest(made, list(dataset.train.pictures(range(min(len(dataset.train), BESIDE)))), beside)
 
 
 def beside_nearest(made: Sequence[np.ndarray], known: Sequence[np.ndarray], beside: int = 3) -> np.ndarray:
