@@ -27,7 +27,7 @@ from gantoolkit.schedule import Cosine
 
 TASK = "classify"  # in the config.json of a saved classifier
 BATCH = 128
-NIMG = 300_000  # pictures shown while fitting: five epochs of Fashion-MNIST
+NIMG = 240_000  # pictures shown while fitting: four epochs of Fashion-MNIST
 RATE, WARMUP_NIMG, DECAY = 4e-3, 10_000, 0.02
 SIDES = (8, 64)
 STAGES = 3  # resolutions of the network
@@ -199,7 +199,7 @@ def fit_classifier(
     seed: int = 0,
     device: str = "cpu",
     precision: str = "auto",
-    width: int = 32,
+    width: int = 16,
     shift: int = 2,
 ) -> Classifier:
     """Fit a classifier by cross-entropy: AdamW, one cosine with a warm-up, pictures shifted at random.
