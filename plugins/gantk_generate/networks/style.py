@@ -135,7 +135,7 @@ class StyledLayer(nn.Module):
         if noise != "none":
             values = self.noise
             if noise == "random":
-                values = torch.randn(len(x), 1, *self.noise.shape, dtype=values.dtype, device=values.device)
+                values = torch.randn(x.shape[0], 1, *self.noise.shape, dtype=values.dtype, device=values.device)
             x = x + (values * (self.strength * GAIN)).to(x.dtype)
         return F.leaky_relu(x + (self.bias * GAIN).to(x.dtype)[:, None, None], SLOPE)
 
@@ -200,7 +200,7 @@ class StyleGenerator(Generator):
         """
         if noise not in NOISES:
             raise UsageError("style: noise", expected=" or ".join(NOISES), actual=repr(noise))
-        x = self.styled[0](self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise)
+        x = self.styled[0](self.constant.expand(w.shape[0], -1, -1, -1), w[:, 0], noise)
         picture = wide(self.pictures[0](x, w[:, 1]))
         for i, to_picture in enumerate(self.pictures[1:], 1):
             x = self.styled[2 * i - 1](x, w[:, 2 * i - 1], noise)
