@@ -107,7 +107,7 @@ class DCGANCritic(Critic):
         self.score = nn.Conv2d(widths[-1], 1, first)
         self.embedding = nn.Embedding(classes, widths[-1]) if classes else None
         _initialise(self)
-        if not batch_norm:  # nothing restores the scale: He's gain (He et al. 2015, eq. 14)
+        if not batch_norm:  # nothing restores the scale: He's gain (He et al. 2015, arXiv:1502.01852, eq. 15)
             for down in self.downs:
                 nn.init.kaiming_normal_(down.get_parameter("weight"), a=SLOPE)
         nn.init.normal_(self.score.weight, std=self.score.weight[0].numel() ** -0.5)

@@ -1,4 +1,4 @@
-"""A modern residual pair in the spirit of R3GAN: Huang et al. 2024 (arXiv:2501.05441), section 3 and figure 4.
+"""A modern residual pair in the spirit of R3GAN: Huang et al. 2024 (arXiv:2501.05441), section 3.
 
 No normalisation, no noise, no style, no equalised rates: bottlenecks whose widest convolution is grouped
 (ResNeXt, Xie et al. 2017, arXiv:1611.05431), a Fixup-like start (Zhang et al. 2019, arXiv:1901.09321, section
@@ -23,7 +23,7 @@ from .base import Critic, Generator, ProjectionHead, at_least, doublings, wide
 
 SLOPE = 0.2
 PATCHES = (1, 2, 4)  # log2 is the place
-GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, eq. 14)
+GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, arXiv:1502.01852, eq. 15)
 
 
 def _conv(before: int, after: int, kernel: int = 1, groups: int = 1, gain: float = 1.0, bias: bool = True) -> nn.Conv2d:

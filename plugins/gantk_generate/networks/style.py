@@ -117,7 +117,7 @@ class ModulatedConv(nn.Module):
 
 
 class StyledLayer(nn.Module):
-    """Modulated convolution, filter when enlarging, noise of learnt strength, bias, leaky ReLU (figure 2c)."""
+    """Modulated convolution, filter when enlarging, noise of learnt strength, bias, leaky ReLU (figure 2d)."""
 
     noise: Tensor
 
