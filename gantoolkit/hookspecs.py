@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import click
 
     from gantoolkit.features import Extractor
+    from gantoolkit.featureset import FeatureSet
+    from gantoolkit.metrics import MetricCard
     from gantoolkit.model import ModelEntry
     from gantoolkit.task import TaskEntry
 
@@ -37,6 +39,11 @@ def gantk_models() -> Sequence[ModelEntry]:  # type: ignore[empty-body]
 @hookspec
 def gantk_features() -> Mapping[str, Callable[[], Extractor]]:  # type: ignore[empty-body]
     """Frozen feature extractors for metrics and perceptual losses, by name; made when first asked for."""
+
+
+@hookspec
+def gantk_metrics() -> Mapping[str, Callable[[FeatureSet, FeatureSet], MetricCard]]:  # type: ignore[empty-body]
+    """Figures of real and generated pictures, by name; each gets the features of both, the real ones first."""
 
 
 @hookspec

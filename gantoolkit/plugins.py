@@ -33,7 +33,7 @@ GROUP = "gantoolkit.plugins"
 OURS = "gantoolkit"
 DISABLED = "GANTK_DISABLED_PLUGINS"
 OUR_COMMANDS = ("run", "train", "eval", "models", "data", "plugins", "doctor")
-OFFERS = ("gantk_tasks", "gantk_models", "gantk_features", "gantk_commands")
+OFFERS = ("gantk_tasks", "gantk_models", "gantk_features", "gantk_metrics", "gantk_commands")
 
 
 @dataclass
@@ -154,6 +154,10 @@ class Plugins:
     def features(self) -> dict[str, Callable[[], Any]]:
         """Feature extractors that plugins bring, by name; each is made by calling it."""
         return dict(self._offers["gantk_features"])
+
+    def metrics(self) -> dict[str, Callable[[Any, Any], Any]]:
+        """Metrics that plugins bring, by name; each is called with the features of real and of generated pictures."""
+        return dict(self._offers["gantk_metrics"])
 
     def commands(self) -> dict[str, click.Command]:
         """Commands that plugins add to `gantk`, by name."""

@@ -79,7 +79,7 @@ def test_the_tutorials_test_class_is_one() -> None:
     assert issubclass(names["TestRing"], TaskConformance) and names["TestRing"].task == "ring"
 
 
-@pytest.mark.parametrize("page", ["hooks.md", "write-a-plugin.md"])
+@pytest.mark.parametrize("page", ["hooks.md", "metrics.md", "write-a-plugin.md"])
 def test_links_lead_somewhere(page: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     targets = re.findall(r"\]\(([^)#:]+)\)", prose)

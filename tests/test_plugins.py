@@ -134,6 +134,10 @@ def test_offers_of_every_kind_are_found_by_name(site: Site) -> None:
             return {"eyes": list}
 
         @hookimpl
+        def gantk_metrics():
+            return {"sizes": lambda real, fake: (real, fake)}
+
+        @hookimpl
         def gantk_commands():
             return [click.Command("hello", callback=lambda: click.echo("hello to you"), help="Say hello.")]
         """,
@@ -143,6 +147,7 @@ def test_offers_of_every_kind_are_found_by_name(site: Site) -> None:
     assert [(e.task, e.name) for e in found.models("x")] == [("x", "z"), ("x", "a"), ("x", "b")], "default first"
     assert [e.task for e in found.models() if e.name == "b"] == ["x", "y"], "one name for two tasks is no clash"
     assert found.features()["eyes"]() == []
+    assert found.metrics()["sizes"](1, 2) == (1, 2)
     assert list(found.commands()) == ["hello"]
 
 
