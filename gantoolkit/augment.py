@@ -55,7 +55,7 @@ def _shift(x: Tensor, u: Tensor) -> Tensor:
 
 
 def _translation(x: Tensor, u: Tensor) -> Tensor:
-    """Whole pixels, up to 1/8 of each side, grey beyond the border. DiffAugment, section 4."""
+    """Whole pixels, up to 1/8 of each side, grey beyond the border. DiffAugment."""
     for axis in (0, 1):
         size = x.shape[axis + 2]
         most = int(0.125 * size + 0.5)
@@ -67,7 +67,7 @@ def _translation(x: Tensor, u: Tensor) -> Tensor:
 
 
 def _cutout(x: Tensor, u: Tensor) -> Tensor:
-    """A grey rectangle of half the picture's sides, its centre anywhere in the picture. DiffAugment, section 4."""
+    """A grey rectangle of half the picture's sides, its centre anywhere in the picture. DiffAugment."""
     hidden = []
     for axis in (0, 1):
         size = x.shape[axis + 2]
@@ -79,17 +79,17 @@ def _cutout(x: Tensor, u: Tensor) -> Tensor:
 
 
 def _diff_brightness(x: Tensor, u: Tensor) -> Tensor:
-    """x + U(−½, ½). DiffAugment, section 4 (Color)."""
+    """x + U(−½, ½). DiffAugment (Color)."""
     return x + _wide(u[:, 0] - 0.5)
 
 
 def _diff_saturation(x: Tensor, u: Tensor) -> Tensor:
-    """Distance from each pixel's grey times U(0, 2). DiffAugment, section 4 (Color)."""
+    """Distance from each pixel's grey times U(0, 2). DiffAugment (Color)."""
     return torch.lerp(x.mean(1, keepdim=True), x, _wide(2 * u[:, 0]))
 
 
 def _diff_contrast(x: Tensor, u: Tensor) -> Tensor:
-    """Distance from the picture's mean times U(½, 1½). DiffAugment, section 4 (Color)."""
+    """Distance from the picture's mean times U(½, 1½). DiffAugment (Color)."""
     return torch.lerp(x.mean((1, 2, 3), keepdim=True), x, _wide(u[:, 0] + 0.5))
 
 
