@@ -118,7 +118,7 @@ def make(
     return Game(
         [
             Player("critic", {"critic": critic}, lr=rate(config.critic_lr or config.lr), betas=betas),
-            Player("generator", {"generator": generator}, lr=rate(config.lr), betas=betas, ema_nimg=config.ema_nimg),
+            Player("generator", {"generator": generator}, lr=rate(config.lr), betas=betas, ema_nimg=config.ema_nimg or None),
         ],
         [
             Phase(

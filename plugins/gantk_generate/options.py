@@ -38,7 +38,7 @@ class GenerateConfig(TrainConfig):
     lr_end: PositiveFloat = option(0.1, "factor to which the rates fall, along a cosine", le=1)
     beta1: float = option(0.0, "Adam's first decay rate", ge=0, lt=1)
     beta2: float = option(0.99, "Adam's second decay rate", ge=0, lt=1)
-    ema_nimg: PositiveFloat = option(10_000.0, "half-life of the generator's average, in images")
+    ema_nimg: NonNegativeFloat = option(5_000.0, "half-life of the generator's average, in images; 0 keeps none")
     spectral_norm: bool = option(False, "bound every layer of the critic (dcgan)")
     batch_norm: bool = option(False, "normalise the critic over the batch (dcgan)")
     path_length: NonNegativeFloat = option(0.0, "weight of path length regularisation (style)")

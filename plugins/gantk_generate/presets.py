@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Radford et al. 2015 (arXiv:1511.06434): Adam 2e-4, beta1 .5, batch norm in both networks, latent of 100.
+# Radford et al. 2015 (arXiv:1511.06434): Adam 2e-4, beta1 .5, batch norm in both networks, latent of 100. No average
+# of the weights: it would not fit the statistics that batch norm has gathered.
 _DCGAN: dict[str, Any] = {
     "arch": "dcgan",
     "latent": 100,
@@ -18,6 +19,7 @@ _DCGAN: dict[str, Any] = {
     "lr_end": 1.0,
     "beta1": 0.5,
     "beta2": 0.999,
+    "ema_nimg": 0.0,
 }
 
 PRESETS: dict[str, Mapping[str, Any]] = {
