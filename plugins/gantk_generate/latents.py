@@ -132,7 +132,7 @@ def project(
         UsageError: the picture has another size than the generator's.
     """
     device = next(generator.parameters()).device
-    target = torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    target = torch.tensor(np.asarray(picture), device=device).permute(2, 0, 1)[None].float() / 127.5 - 1
     with _still(generator):
         population = _inputs(generator, 4 * CANDIDATES, seed, None if label is None else int(label))
         mean, deviation = population.mean(0, keepdim=True), population.std(0, keepdim=True)
