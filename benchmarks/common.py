@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +45,18 @@ def paired(ways: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 2) 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     """Median over the rounds of slow / fast."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def gantk(*words: Any) -> float:
+    """Run `gantk` in a process of its own, to the end; its CPU seconds.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; what it said is on stderr.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "gantoolkit", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from gantoolkit.task import Options, Precision, TrainConfig, option
 class GenerateConfig(TrainConfig):
     """How to train a generator on a folder of pictures, with or without classes."""
 
-    batch: PositiveInt = option(64, "real images a step, all processes together")
+    batch: PositiveInt = option(32, "real images a step, all processes together")
     nimg: PositiveInt = option(400_000, "real images to show")
     arch: Literal["dcgan", "residual", "style", "mlp"] = option("residual", "architecture of both networks")
     height: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")
@@ -33,7 +33,7 @@ class GenerateConfig(TrainConfig):
     gamma_end: PositiveFloat = option(0.1, "factor to which gamma falls, along a cosine", le=1)
     penalty_every: PositiveInt = option(4, "moves of the critic between two penalties (lazy regularisation)")
     critic_moves: PositiveInt = option(1, "moves of the critic, each on a fresh batch, to one of the generator")
-    lr: PositiveFloat = option(4e-4, "learning rate of both players")
+    lr: PositiveFloat = option(1e-3, "learning rate of both players")
     critic_lr: PositiveFloat | None = option(None, "learning rate of the critic, where it differs")
     lr_end: PositiveFloat = option(0.1, "factor to which the rates fall, along a cosine", le=1)
     beta1: float = option(0.0, "Adam's first decay rate", ge=0, lt=1)

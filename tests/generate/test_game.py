@@ -99,9 +99,9 @@ def test_a_pass_that_is_penalised_every_time_serves_the_loss_too() -> None:
 
 
 def test_gamma_grows_with_the_picture_and_shrinks_with_the_batch() -> None:
-    assert game.gamma_rule(1024, 256) == pytest.approx(0.25)
-    assert game.gamma_rule(4096, 256) == pytest.approx(2.0)
-    assert game.gamma_rule(1024, 64) == pytest.approx(0.5)
+    assert game.gamma_rule(1024, 128) == pytest.approx(0.1)
+    assert game.gamma_rule(4096, 128) == pytest.approx(0.8)
+    assert game.gamma_rule(1024, 32) == pytest.approx(0.2)
 
 
 def test_resuming_with_adaptive_augmentation_is_exact() -> None:

@@ -72,9 +72,7 @@ def test_truncation_brings_pictures_together(sampler: Sampler) -> None:
     assert spread(0.5) < spread(1.0)
 
 
-def test_nothing_is_overwritten_without_force(
-    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_overwritten_without_force(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(saved, "-n", 2, "-o", tmp_path / "out", "--quiet") == 0
     assert run(saved, "-n", 2, "-o", tmp_path / "out", "--quiet") == 2
     assert "exists already" in capsys.readouterr().err

@@ -37,8 +37,8 @@ class Generator(nn.Module):
         self.latent, self.classes = latent, classes
         self.embedding = nn.Embedding(classes, latent) if classes else None
         if self.embedding is not None:
-            # Of length 1, as a one-hot vector beside z (Mirza & Osindero 2014, arXiv:1411.1784). As long as z, the class
-            # drowned the noise: all pictures of a class were alike for the first thousands of steps.
+            # Of length 1, as a one-hot vector beside z (Mirza & Osindero 2014, arXiv:1411.1784). As long as z, the
+            # class drowned the noise: all pictures of a class were alike for the first thousands of steps.
             nn.init.normal_(self.embedding.weight, std=latent**-0.5)
 
     @property
