@@ -29,9 +29,12 @@ svg { width:100%; height:auto; display:block } svg text { font-size:12px; fill:v
 svg .grid { stroke:var(--line) } svg .stage { stroke:var(--faint); stroke-dasharray:2 4 }
 svg polyline { fill:none; stroke:var(--s); stroke-linejoin:round } svg .raw { opacity:.28; stroke-width:1 }
 svg .smooth { stroke-width:2 } svg .dot { fill:var(--s) } svg .bad { fill:var(--error) }
+svg .band { fill:var(--s); stroke:var(--s); fill-opacity:.16; stroke-opacity:.3 }
+svg .alarm line { stroke:var(--ink); stroke-dasharray:5 3 } svg .alarm path { fill:var(--warning) }
 .legend { list-style:none; display:flex; flex-wrap:wrap; gap:.1rem 1rem; margin:.2rem 0 0; padding:0 }
 .legend li::before { content:""; display:inline-block; width:.9rem; height:.2rem; background:var(--s);
-  vertical-align:middle; margin-right:.4rem }
+  vertical-align:middle; margin-right:.4rem } .legend small { color:var(--faint) }
+.noted { display:block } .noted li { padding-left:1.3rem; text-indent:-1.3rem }
 """
 
 
@@ -41,6 +44,9 @@ def chart(
     *,
     unit: str = "",
     stages: Sequence[tuple[float, str]] = (),
+    bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    alarms: Sequence[tuple[float, str]] = (),
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """A `<figure>`: each series as a faint raw line below a smoothed one, with axes, ticks and a legend.
 
@@ -49,15 +55,21 @@ def chart(
         series: {name: [(nimg, value)]} in order of nimg; None marks a value that was not finite.
         unit: of the values, shown beside the title.
         stages: [(first nimg, name)] of the training's stages, drawn as dotted lines.
+        bands: {name of a series: [(nimg, low, high)]}, intervals drawn as a band behind the series.
+        alarms: [(nimg, text)], drawn as thin vertical lines that say their text when pointed at.
+        notes: {name of a series: what it means}, in the legend.
     """
+    bands, notes = bands or {}, notes or {}
     finite = {name: [(x, _tame(y)) for x, y in points if y is not None] for name, points in series.items()}
     finite = {name: points for name, points in finite.items() if points}
     lost = sorted({x for points in series.values() for x, y in points if y is None})
     every = [point for points in finite.values() for point in points]
     if not every:
         return ""
-    y_axis = _Axis([y for _, y in every], TOP + _plot_height(), TOP, logarithmic=None)
-    x_axis = _Axis([x for x, _ in every] + lost, LEFT, WIDTH - RIGHT, logarithmic=False)
+    ends = [_tame(end) for name in finite for _, *interval in bands.get(name, ()) for end in interval]
+    y_axis = _Axis([y for _, y in every] + ends, TOP + _plot_height(), TOP, logarithmic=None)
+    marked = [x for x, _ in [*every, *alarms]]
+    x_axis = _Axis(marked + lost, LEFT, WIDTH - RIGHT, logarithmic=False)
     scale = ", logarithmic" if y_axis.logarithmic else ""
     note = f" <small>{escape(unit)}{scale if unit else scale[2:]}</small>" if unit or scale else ""
     body = _grid(x_axis, y_axis)
@@ -66,10 +78,13 @@ def chart(
         x = x_axis.at(nimg)
         body.append(f'<line class="stage" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{TOP + _plot_height()}"/>')
         body.append(f'<text x="{x:.1f}" y="{TOP - 7}">{escape(name)}</text>')
+    body += _alarms(alarms, x_axis)
     legend = []
     for index, (name, points) in enumerate(finite.items()):
         smooth = smoothed(points)
         body.append(f'<g style="--s:var(--c{index % COLOURS})">')
+        if bands.get(name):
+            body.append(_band(bands[name], x_axis, y_axis))
         if len(points) == 1:
             x, y = points[0]
             body.append(f'<circle class="dot" r="3" cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}"/>')
@@ -77,15 +92,17 @@ def chart(
             body.append(_polyline("raw", thinned(points), x_axis, y_axis))
             body.append(_polyline("smooth", thinned(smooth), x_axis, y_axis))
         body.append("</g>")
-        value = short(smooth[-1][1])
-        legend.append(f'<li style="--s:var(--c{index % COLOURS})">{escape(name)} <b>{value}</b></li>')
+        text = f"{escape(name)} <b>{short(smooth[-1][1])}</b>"
+        text += f" <small>{escape(notes[name])}</small>" if name in notes else ""
+        legend.append(f'<li style="--s:var(--c{index % COLOURS})">{text}</li>')
+    style = "legend noted" if notes else "legend"
     for x in lost[: MAX_POINTS // 8]:
         at = x_axis.at(x)
         body.append(f'<path class="bad" d="M{at - 4:.1f} {TOP}h8l-4 7z"><title>not finite</title></path>')
     return (
         f"<figure><figcaption>{escape(title)}{note}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
-        f'<ul class="legend">{"".join(legend)}</ul></figure>'
+        f'<ul class="{style}">{"".join(legend)}</ul></figure>'
     )
 
 
@@ -179,6 +196,25 @@ def _grid(x_axis: _Axis, y_axis: _Axis) -> list[str]:
         parts.append(f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{images(value)}</text>')
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">nimg: real images shown</text>')
     return parts
+
+
+def _alarms(alarms: Sequence[tuple[float, str]], x_axis: _Axis) -> list[str]:
+    """One mark a pixel: a gauge that keeps warning may not hide the curves."""
+    texts: dict[int, str] = {}
+    for nimg, text in alarms:
+        texts.setdefault(round(x_axis.at(nimg)), text)
+    return [
+        f'<g class="alarm"><title>{escape(text)}</title><path d="M{x - 5} {TOP - 9}h10l-5 9z"/>'
+        f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{TOP + _plot_height()}"/></g>'
+        for x, text in texts.items()
+    ]
+
+
+def _band(intervals: Sequence[tuple[float, float, float]], x_axis: _Axis, y_axis: _Axis) -> str:
+    upper = [(x, _tame(high)) for x, _, high in intervals]
+    lower = [(x, _tame(low)) for x, low, _ in reversed(intervals)]
+    places = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in upper + lower)
+    return f'<polygon class="band" points="{places}"/>'
 
 
 def _polyline(kind: str, points: Sequence[Point], x_axis: _Axis, y_axis: _Axis) -> str:

@@ -7,30 +7,29 @@ appear above it. Elsewhere (a pipe, a file, CI) it is one plain line every `PLAI
 from __future__ import annotations
 
 import json as jsonlib
-import logging
-import os
-import sys
+import textwrap
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gantoolkit import health
 from gantoolkit.readable import Smooth, count, cut, duration, images, on_one_line, percent, short
+from gantoolkit.terminal import Every, console, is_terminal, live, say, screen
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress, TaskID
 
 PLAIN_SECONDS = 30.0
 EVENTS_SHOWN = 4
+WARNING_WIDTH = 300  # characters
 SMOOTHING = 0.95  # weight of the past in the losses and norms shown
 RATE_SMOOTHING = 0.8  # the rate forgets faster, or the time left would lag behind
 
 _LEVEL_STYLE = {"info": "dim", "warning": "yellow", "error": "bold red"}
-_screen: list[Any] = []  # who draws on the terminal now; a nested bar joins it or stays silent
 
 
 class Bar(Protocol):
@@ -41,7 +40,7 @@ class Bar(Protocol):
 
 
 class TrainingDisplay:
-    """The progress of a training run: a bar, the rate, the time left, smoothed losses, the latest events.
+    """The progress of a training run: a bar, rate, time left, smoothed losses, gauges, figures, the latest events.
 
     Args:
         total_nimg: real images that the whole run will show to the critic.
@@ -64,25 +63,26 @@ class TrainingDisplay:
         self._json, self._silent = json, quiet or json
         self._row: Mapping[str, Any] = {}
         self._smooth: dict[str, Smooth] = {}
-        self._events: deque[tuple[str, str]] = deque(maxlen=EVENTS_SHOWN)
+        self._events: list[tuple[str, str]] = []
+        self._figures: tuple[int, dict[str, str]] = (0, {})  # where they were measured, and each by its name
         self._lock = threading.RLock()  # a signal's handler may report while we draw
         self._stack = ExitStack()
-        self._plain: _Every | None = None
+        self._plain: Every | None = None
 
     def __enter__(self) -> TrainingDisplay:
         if self._silent:
             return self
-        if _is_terminal():
-            self._stack.enter_context(_live(self._draw, self))
+        if is_terminal():
+            self._stack.enter_context(live(self._draw, self))
         else:
-            self._plain = _Every(PLAIN_SECONDS)
+            self._plain = Every(PLAIN_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._plain is not None and self._row and not self._plain.just_now:
-            _say(self._line())
+            say(self._line())
         self._stack.close()
 
     def update(self, row: Mapping[str, Any]) -> None:
@@ -95,15 +95,18 @@ class TrainingDisplay:
             with self._lock:
                 self._take(row)
             if self._plain is not None and self._plain.due():
-                _say(self._line())
+                say(self._line())
             return
         if row["kind"] == "sample":
             return  # many, and they would push the warnings out
         level, text = _event_text(row)
         with self._lock:
-            self._events.append((level, text))
+            if row["kind"] == "metric":
+                self._keep_figure(row)
+            else:
+                self._keep_event(level, text)
         if self._plain is not None:
-            _say(f"{level}: {text}")
+            say(f"{level}: {text}")
 
     def _take(self, row: Mapping[str, Any]) -> None:
         if row.get("stage") != self._row.get("stage"):
@@ -115,6 +118,18 @@ class TrainingDisplay:
         for key, value in values.items():
             memory = RATE_SMOOTHING if key == "rate" else SMOOTHING
             self._smooth.setdefault(key, Smooth(memory)).add(value)
+
+    def _keep_event(self, level: str, text: str) -> None:
+        """The latest events; news may not push a warning (a gauge's alarm, say) out before older news."""
+        self._events.append((level, text))
+        if len(self._events) > EVENTS_SHOWN:
+            news = (index for index, (known, _) in enumerate(self._events[:-1]) if known == "info")
+            del self._events[next(news, 0)]
+
+    def _keep_figure(self, row: Mapping[str, Any]) -> None:
+        nimg, known = self._figures
+        name = str(row["card"].get("name"))
+        self._figures = (row["nimg"], {**(known if nimg == row["nimg"] else {}), name: _figure(row["card"])})
 
     def _value(self, key: str) -> float | None:
         smooth = self._smooth.get(key)
@@ -141,6 +156,7 @@ class TrainingDisplay:
         for key, smooth in self._smooth.items():
             if key.startswith("losses/"):
                 parts.append(f"{key.removeprefix('losses/')} {short(smooth.value)}")
+        parts += [f"{name} {short(value)}" for name, value in health.telling(self._row).items()]
         return "  ".join(part for part in parts if part)
 
     def _draw(self) -> RenderableType:
@@ -169,21 +185,30 @@ class TrainingDisplay:
             parts: list[RenderableType] = [heading, bar]
             if self._smooth:
                 parts.append(self._losses())
+            nimg, figures = self._figures
+            for name, words in (
+                ("health", [f"{name}\u00a0{short(value)}" for name, value in health.telling(self._row).items()]),
+                (f"at {images(nimg)}", [figure.replace(" ", "\u00a0") for figure in figures.values()]),
+            ):
+                if words:
+                    parts.append(_named(name, words))
             for level, text in self._events:
-                parts.append(Text(on_one_line(text), _LEVEL_STYLE[level], no_wrap=True, overflow="ellipsis"))
+                # a warning's remedy comes last and is shown on further lines; news are cut
+                shown = cut(on_one_line(text), WARNING_WIDTH)
+                parts.append(Text(shown, _LEVEL_STYLE[level], no_wrap=level == "info", overflow="ellipsis"))
         return Group(*parts)
 
     def _losses(self) -> RenderableType:
         """A row a phase: its terms' smoothed losses, then its player's gradient norm and learning rate."""
         from rich.table import Table
+        from rich.text import Text
 
         phases: dict[str, list[str]] = {}
         for key, smooth in self._smooth.items():
             group, _, name = key.partition("/")
             phase, _, term = name.partition("/")
             if group == "losses":
-                # No-break spaces keep a term and its value together where a narrow terminal breaks the line.
-                phases.setdefault(phase, []).append(on_one_line(f"{term or phase}\u00a0{short(smooth.value)}"))
+                phases.setdefault(phase, []).append(f"{term or phase}\u00a0{short(smooth.value)}")
             elif group == "grad_norm":
                 phases.setdefault(name, [])
         table = Table.grid(padding=(0, 2), expand=True)
@@ -194,12 +219,40 @@ class TrainingDisplay:
         for phase, terms in phases.items():
             norm, lr = self._value(f"grad_norm/{phase}"), (self._row.get("lr") or {}).get(phase)
             table.add_row(
-                on_one_line(phase),
-                "  ".join(terms),
+                Text(on_one_line(phase)),
+                _Words(terms),
                 "" if norm is None else f"grad {short(norm)}",
                 "" if lr is None else f"lr {short(lr)}",
             )
         return table
+
+
+class _Words:
+    """Words two spaces apart on as many lines as they need.
+
+    A no-break space holds a name and its value together, where rich's own wrapping would part them; what looks
+    like rich's markup stays text.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._text = on_one_line("  ".join(words))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield Text("\n".join(textwrap.wrap(self._text, options.max_width)))
+
+
+def _named(name: str, words: Sequence[str]) -> RenderableType:
+    """A bold name and words beside it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(style="bold", no_wrap=True, min_width=9)
+    table.add_column(ratio=1)
+    table.add_row(Text(name), _Words(words))
+    return table
 
 
 @contextmanager
@@ -215,16 +268,16 @@ def progress(total: float | None, unit: str, description: str, quiet: bool = Fal
         description: what is being done, in a few words.
         quiet: show nothing.
     """
-    if quiet or (_screen and not isinstance(_screen[-1], _Lines)):
+    if quiet or (screen and not isinstance(screen[-1], _Lines)):
         yield _Silent()
-    elif not _is_terminal():
+    elif not is_terminal():
         yield from _plain_bar(total, unit, description)
-    elif _screen:
-        with _screen[-1].bar(total, unit, description) as bar:
+    elif screen:
+        with screen[-1].bar(total, unit, description) as bar:
             yield bar
     else:
         lines = _Lines()
-        with _live(lines.progress.get_renderable, lines), lines.bar(total, unit, description) as bar:
+        with live(lines.progress.get_renderable, lines), lines.bar(total, unit, description) as bar:
             yield bar
 
 
@@ -253,7 +306,7 @@ class _Lines:
             bars.TextColumn("{task.fields[count]}", markup=False),
             Pace(Column(no_wrap=True)),
             expand=True,
-            console=_console(),
+            console=console(),
         )
 
     @contextmanager
@@ -282,7 +335,7 @@ class _PlainBar:
     def __init__(self, total: float | None, unit: str, description: str) -> None:
         self._total, self._unit, self._description = total, unit, description
         self._done, self._start = 0.0, time.monotonic()
-        self._every = _Every(PLAIN_SECONDS, first=False)
+        self._every = Every(PLAIN_SECONDS, first=False)
         self.spoken = False
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -294,7 +347,7 @@ class _PlainBar:
         self.spoken = True
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         left = f", {duration((self._total - self._done) / rate)} left" if self._total and rate else ""
-        _say(f"{self._description}: {count(self._done, self._total)} {self._unit}, {short(rate)}/s{left}")
+        say(f"{self._description}: {count(self._done, self._total)} {self._unit}, {short(rate)}/s{left}")
 
 
 def _plain_bar(total: float | None, unit: str, description: str) -> Iterator[Bar]:
@@ -304,77 +357,18 @@ def _plain_bar(total: float | None, unit: str, description: str) -> Iterator[Bar
         bar.say()
 
 
-class _Every:
-    """True at most once in so many seconds."""
-
-    def __init__(self, seconds: float, first: bool = True) -> None:
-        self._seconds, self._next = seconds, time.monotonic() + (0 if first else seconds)
-        self.just_now = False
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        self.just_now = now >= self._next
-        if self.just_now:
-            self._next = now + self._seconds
-        return self.just_now
-
-
-def _is_terminal() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
-@contextmanager
-def _live(draw: Callable[[], RenderableType], owner: object) -> Iterator[None]:
-    """Redraw `draw()` four times a second at the terminal's foot until the block ends, however it ends."""
-    from rich.live import Live
-
-    # Redirecting a stdout that is no terminal would send results to stderr.
-    with (
-        Live(get_renderable=draw, console=_console(), refresh_per_second=4, redirect_stdout=sys.stdout.isatty()),
-        _logging_follows(),
-    ):
-        _screen.append(owner)
-        try:
-            yield
-        finally:
-            _screen.remove(owner)
-
-
-@contextmanager
-def _logging_follows() -> Iterator[None]:
-    """Let log handlers that hold the terminal's streams write above the display, not through it."""
-    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    streams = {id(sys.__stderr__): sys.stderr, id(sys.__stdout__): sys.stdout}
-    moved = [
-        (handler, handler.stream)
-        for logger in loggers
-        for handler in getattr(logger, "handlers", ())
-        if isinstance(handler, logging.StreamHandler) and id(handler.stream) in streams
-    ]
-    try:
-        for handler, stream in moved:
-            handler.setStream(streams[id(stream)])
-        yield
-    finally:
-        for handler, stream in moved:
-            handler.setStream(stream)
-
-
-def _say(line: str) -> None:
-    print(on_one_line(line), file=sys.stderr, flush=True)
+def _figure(card: Mapping[str, Any]) -> str:
+    """{"name": "KID", "value": 0.0123, "interval": [0.011, 0.0135]} → "KID 0.0123 [0.011, 0.0135]"."""
+    text = f"{card.get('name')} {short(card.get('value'))}"
+    if card.get("interval"):
+        text += f" [{', '.join(map(short, card['interval']))}]"
+    return f"{text} {card.get('unit') or ''}".rstrip()
 
 
 def _event_text(row: Mapping[str, Any]) -> tuple[str, str]:
     """The level and the text of a row that is not a step."""
     at = f"{images(row['nimg'])}: "
     if row["kind"] == "metric":
-        card = row["card"]
-        return "info", f"{at}{card.get('name')} {short(card.get('value'))} {card.get('unit') or ''}".rstrip()
+        return "info", at + _figure(row["card"])
     level = row.get("level")
     return level if level in _LEVEL_STYLE else "info", f"{at}{row.get('text', '')}"

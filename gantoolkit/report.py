@@ -6,8 +6,6 @@ and `model/`. A run that is empty, unfinished or damaged gets a report that says
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shlex
 import time
@@ -17,17 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from gantoolkit import charts
-from gantoolkit.readable import duration, images, percent, short
+from gantoolkit import report_parts as parts
+from gantoolkit.readable import duration, images, percent
+from gantoolkit.report_parts import cell, none, number
 from gantoolkit.runlog import read_log, write_atomically
 
 REPORT_NAME = "report.html"
-SAMPLES_SHOWN = 8  # evenly spaced, the last one included
-SAMPLE_WIDTH = 512
 EVENTS_SHOWN = 200
-PNG_BYTES = 150_000  # a larger sample is embedded as JPEG
-
-_UNITS = {"rate": "nimg/s", "grad_norm": "L2 norm"}
-_TITLES = {"rate": "Rate", "grad_norm": "Gradient norms", "lr": "Learning rates"}
 
 _STYLE = (
     """
@@ -47,9 +41,18 @@ dt { color:var(--faint); font-size:.8rem } dd { margin:0; font-weight:600; overf
 .samples { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr)); gap:1rem }
 .samples img { max-width:100%; height:auto; display:block; border-radius:4px; background:var(--card) }
 .samples figcaption { font-weight:400; color:var(--faint) }
+.aside img { max-width:100%; height:auto; display:block; border-radius:4px }
+.aside figcaption { font-weight:400; color:var(--faint) } .pixels { image-rendering:pixelated }
+.alarms { margin:0 0 1rem; padding:0; list-style:none }
+.alarms li { border-left:3px solid var(--warning); padding:.1rem .7rem; margin:.4rem 0; overflow-wrap:anywhere }
 table { border-collapse:collapse; width:100% } td,th { text-align:left; padding:.3rem .8rem .3rem 0;
   border-bottom:1px solid var(--line); vertical-align:top; overflow-wrap:anywhere }
 th { color:var(--faint); font-weight:400 } td.number { white-space:nowrap; font-variant-numeric:tabular-nums }
+.figures td.name { font-weight:600 } .figures td.name,.figures th { white-space:nowrap }
+@media (max-width:760px) { .figures th { display:none } .figures tr { display:block; padding:.3rem 0;
+  border-bottom:1px solid var(--line) } .figures td { display:inline-block; padding:0 .8rem 0 0; border:0 }
+  .figures td.protocol { display:block } .at::before { content:"at " } .best::before { content:"best " }
+  .figures .n::before { content:"n " } }
 tr.warning td.level { color:var(--warning) } tr.error td.level { color:var(--error); font-weight:600 }
 pre { background:var(--card); border-radius:6px; padding:.8rem; overflow-x:auto; margin:.5rem 0 }
 summary { cursor:pointer } .none { color:var(--faint) }
@@ -71,11 +74,14 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     rows = read_log(run)
     config = _read_config(run)
-    parts = [
+    pictures = _of_kind(rows, "sample")
+    sections = [
         _header(run, config, rows),
-        _section("Figures", _metrics(_of_kind(rows, "metric"))),
-        _section("Curves", _charts(rows) or _none("No step has been logged yet.")),
-        _section("Samples over time", _samples(run, _of_kind(rows, "sample"))),
+        _section("Figures", parts.figures(_of_kind(rows, "metric"))),
+        _section("Health", parts.healthy(rows)),
+        _section("Samples over time", parts.samples(run, pictures)),
+        *(_section(title, body) for title, body in parts.asides(run, pictures)),
+        _section("Curves", parts.curves(rows) or none("No step has been logged yet.")),
         _section("Events", _events(_of_kind(rows, "event"))),
         _section("Next", _next_commands(run, config, rows)),
         _section("Configuration", _configuration(config)),
@@ -87,7 +93,7 @@ def write_report(run: Path) -> Path:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
         " style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
     )
     path = run / REPORT_NAME
     write_atomically(path, page.encode("utf-8", "replace"))
@@ -115,14 +121,10 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
 
 
-def _none(text: str) -> str:
-    return f'<p class="none">{text}</p>'
-
-
 def _status(config: Mapping[str, Any], rows: Sequence[dict[str, Any]], nimg: int) -> str:
     last: Mapping[str, Any] = next((row for row in reversed(rows) if row["kind"] in ("step", "event")), {})
     total = _known(config, "total_nimg")
-    known = _number(total) and total > 0
+    known = number(total) and total > 0
     if last.get("text") == "run done" or (known and nimg >= total):
         return "Finished"
     if last.get("level") == "error":
@@ -166,146 +168,32 @@ def _seconds_trained(steps: Sequence[Mapping[str, Any]]) -> float:
     """Images over rate, summed: the pauses between a run's parts do not count."""
     seconds, before = 0.0, 0
     for row in steps:
-        seconds += (row["nimg"] - before) / row["rate"] if _number(row.get("rate")) and row["rate"] > 0 else 0
+        seconds += (row["nimg"] - before) / row["rate"] if number(row.get("rate")) and row["rate"] > 0 else 0
         before = row["nimg"]
     return seconds
 
 
 def _clock(seconds: Any) -> str | None:
     try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if _number(seconds) else None
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if number(seconds) else None
     except (OverflowError, ValueError, OSError):
         return None
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _charts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A chart for each phase's losses, and for each other number or dict of numbers in steps and metrics."""
-    groups: dict[tuple[str, str, str], dict[str, list[tuple[float, float | None]]]] = {}
-    stages: list[tuple[float, str]] = []
-
-    def add(title: str, unit: str, name: str, nimg: float, value: Any, order: str = "1") -> None:
-        if value is None or _number(value):
-            groups.setdefault((order, title, unit), {}).setdefault(name, []).append((nimg, value))
-
-    for row in rows:
-        nimg = row["nimg"]
-        if row["kind"] == "metric" and isinstance(row.get("card"), dict):
-            card = row["card"]
-            name = str(card.get("name", "metric"))
-            add(name, str(card.get("unit") or ""), name, nimg, card.get("value"), "3")
-        if row["kind"] != "step":
-            continue
-        if row.get("stage") and (not stages or stages[-1][1] != row["stage"]):
-            stages.append((nimg, str(row["stage"])))
-        for key, value in row.items():
-            title, unit = _TITLES.get(key, key.replace("_", " ").capitalize()), _UNITS.get(key, "")
-            if key in ("nimg", "step", "time"):
-                continue
-            if key == "losses" and isinstance(value, dict):
-                for name, loss in value.items():
-                    phase, _, term = name.partition("/")
-                    add(f"Losses of {phase}", "", term or phase, nimg, loss, "0")
-            elif isinstance(value, dict):
-                for name, inner in value.items():
-                    add(title, unit, name, nimg, inner)
-            else:
-                add(title, unit, title, nimg, value)
-    # A metric measured once is in the table already; sorting is stable, so each group keeps its order.
-    chosen = sorted(
-        (item for item in groups.items() if item[0][0] != "3" or len(next(iter(item[1].values()))) > 1),
-        key=lambda item: item[0][0],
-    )
-    drawn = [charts.chart(title, lines, unit=unit, stages=stages) for (_, title, unit), lines in chosen]
-    return f'<div class="charts">{"".join(drawn)}</div>' if any(drawn) else ""
-
-
-def _metrics(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The latest card of each name with its protocol."""
-    latest = {str(row["card"].get("name")): row for row in rows if isinstance(row.get("card"), dict)}
-    if not latest:
-        return ""
-    lines = []
-    for name, row in latest.items():
-        card = row["card"]
-        value = f"{card['value']:.4g}" if _number(card.get("value")) else "–"
-        figure = f"{value} {card.get('unit') or ''}".rstrip()
-        cells = [name, figure, images(row["nimg"]), short(card["n"]) if _number(card.get("n")) else "–"]
-        protocol = escape(_stated(card.get("protocol")))
-        lines.append(f"<tr>{''.join(_cell(cell, 'number') for cell in cells)}<td>{protocol}</td></tr>")
-    head = "<tr><th>figure</th><th>value</th><th>at nimg</th><th>n</th><th>protocol</th></tr>"
-    return f"<table>{head}{''.join(lines)}</table>"
-
-
-def _cell(text: str, style: str) -> str:
-    return f'<td class="{style}">{escape(text)}</td>'
-
-
-def _samples(run: Path, rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return _none("No sample has been drawn yet.")
-    count = min(len(rows), SAMPLES_SHOWN)
-    chosen = [rows[round(index * (len(rows) - 1) / max(1, count - 1))] for index in range(count - 1)] + [rows[-1]]
-    figures = []
-    for row in chosen:
-        at = escape(f"at {images(row['nimg'])} images")
-        source = _embedded(run, str(row.get("file", "")))
-        picture = f'<img alt="sample {at}" src="{source}">' if source else _none("This picture cannot be read.")
-        figures.append(f"<figure>{picture}<figcaption>{at}</figcaption></figure>")
-    return f'<div class="samples">{"".join(figures)}</div>'
-
-
-def _embedded(run: Path, file: str) -> str | None:
-    """The picture as a data URL of at most `SAMPLE_WIDTH` pixels; None where there is none inside the run."""
-    from PIL import Image
-
-    try:
-        path = (run / file).resolve()
-        if not path.is_relative_to(run.resolve()):
-            return None
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        if picture.width > SAMPLE_WIDTH:
-            height = max(1, round(picture.height * SAMPLE_WIDTH / picture.width))
-            picture = picture.resize((SAMPLE_WIDTH, height), Image.Resampling.LANCZOS)
-        data, kind = _encoded(picture, "PNG", optimize=True), "png"
-        if len(data) > PNG_BYTES:
-            data, kind = _encoded(picture, "JPEG", quality=90, subsampling=0), "jpeg"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _encoded(picture: Any, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def _events(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
-        return _none("Nothing out of the ordinary.")
+        return none("Nothing out of the ordinary.")
     lines = []
     for row in rows[-EVENTS_SHOWN:]:
         level = str(row.get("level", "info"))
         style = level if level in ("warning", "error") else "info"
-        cells = _cell(images(row["nimg"]), "number") + _cell(_clock(row.get("time")) or "", "number")
-        cells += _cell(level, "level") + f"<td>{escape(str(row.get('text', '')))}</td>"
+        cells = cell(images(row["nimg"]), "number") + cell(_clock(row.get("time")) or "", "number")
+        cells += cell(level, "level") + f"<td>{escape(str(row.get('text', '')))}</td>"
         lines.append(f'<tr class="{style}">{cells}</tr>')
     more = len(rows) - EVENTS_SHOWN
-    note = _none(f"The {more} oldest events are only in log.jsonl.") if more > 0 else ""
+    note = none(f"The {more} oldest events are only in log.jsonl.") if more > 0 else ""
     head = "<tr><th>nimg</th><th>time</th><th>level</th><th>event</th></tr>"
     return f"{note}<table>{head}{''.join(lines)}</table>"
-
-
-def _stated(protocol: Any) -> str:
-    """{"crop": 4, "peak": 255} → "crop 4, peak 255"."""
-    if isinstance(protocol, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in protocol.items()) or "not stated"
-    return str(protocol or "not stated")
 
 
 def _next_commands(run: Path, config: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> str:
@@ -326,6 +214,6 @@ def _next_commands(run: Path, config: Mapping[str, Any], rows: Sequence[dict[str
 
 def _configuration(config: Mapping[str, Any]) -> str:
     if not config:
-        return _none("config.json is missing or cannot be read.")
+        return none("config.json is missing or cannot be read.")
     text = escape(json.dumps(config, indent=2, ensure_ascii=False))
     return f"<details><summary>config.json, resolved</summary><pre>{text}</pre></details>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -162,6 +163,72 @@ def test_losses_are_smoothed_and_start_anew_with_a_stage(capsys: pytest.CaptureF
         shown.update(step(12, "adversarial", 3.0))
         assert "critic/adversarial 3 " in shown._line()
     capsys.readouterr()
+
+
+GAUGES = {"equilibrium/real": 3.0, "equilibrium/win": 0.521, "collapse/diversity": 0.91, "mine/[red]x": 7.0}
+ALARM = {"kind": "event", "nimg": 12_000, "level": "warning",
+         "text": "collapse: the samples differ only 20% as much as real ones: it has collapsed; lower the "
+                 "generator's rate, strengthen R1 and R2"}  # fmt: skip
+
+
+def card(nimg: int, name: str, value: float | None, **more: Any) -> dict[str, Any]:
+    return {"kind": "metric", "nimg": nimg, "card": {"name": name, "value": value, **more}}
+
+
+def drawn(*rows: dict[str, Any], width: int = 100) -> list[str]:
+    """The lines that the live display shows after these rows."""
+    from rich.console import Console
+
+    shown = TrainingDisplay(1000)
+    for row in rows:
+        shown.update(row)
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(shown._draw())
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().replace("\u00a0", " ").splitlines()]
+
+
+def test_the_most_telling_readings_are_on_one_line() -> None:
+    lines = drawn(step(4) | {"gauges": GAUGES})
+    assert "health     win 0.521  diversity 0.91  real 3  [red]x 7" in lines
+    assert not [line for line in drawn(step(4)) if "health" in line]
+    assert "health     win –" in drawn(step(4) | {"gauges": {"equilibrium/win": None}})
+
+
+@pytest.mark.parametrize("width", [30, 34, 46])
+def test_a_narrow_terminal_parts_no_name_from_its_value(width: int) -> None:
+    lines = drawn(step(4) | {"gauges": GAUGES}, card(4, "FD", 23.4, interval=[22, 25]), ALARM, width=width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert all(word in text for word in ("win 0.521", "diversity 0.91", "[red]x 7", "FD 23.4"))
+
+
+def test_an_alarm_is_shown_with_its_remedy_and_stays() -> None:
+    news = [{"kind": "event", "nimg": 13_000 + n, "level": "info", "text": f"news {n}"} for n in range(9)]
+    lines = drawn(step(4), ALARM, *news, width=60)
+    text = " ".join(lines)
+    assert "12k: collapse: the samples differ only 20%" in text and "strengthen R1 and R2" in text
+    assert "news 8" in text and "news 5" not in text
+    warnings = [ALARM | {"nimg": n} for n in range(9)]
+    text = " ".join(drawn(step(4), *warnings, news[0], width=200))
+    assert "news 0" in text and "8: collapse" in text and "5: collapse" not in text
+
+
+def test_figures_measured_together_stand_together() -> None:
+    first = card(100, "FD", 30.0, interval=[29.0, 31.25], unit="")
+    lines = drawn(step(4), first, card(100, "KID", None), card(100, "PSNR-Y", 27.125, unit="dB"))
+    assert "at 100     FD 30 [29, 31.2]  KID –  PSNR-Y 27.1 dB" in lines
+    assert "at 200     KID 0.5" in drawn(step(4), first, card(200, "KID", 0.5))
+
+
+def test_in_a_pipe_gauges_alarms_and_figures_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay(1000) as shown:
+        shown.update(step(4) | {"gauges": GAUGES})
+        shown.update(ALARM)
+        shown.update(card(12_000, "FD", 30.0, interval=[29.0, 31.25]))
+    line, alarm, figure = capsys.readouterr().err.splitlines()
+    assert line.endswith("generator/pixel 0.125  win 0.521  diversity 0.91  real 3  [red]x 7")
+    assert alarm == f"warning: 12k: {ALARM['text']}" and figure == "info: 12k: FD 30 [29, 31.2]"
 
 
 def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -19,10 +20,12 @@ from PIL import Image
 from gantoolkit import charts
 from gantoolkit.charts import MAX_POINTS, chart, smoothed, thinned
 from gantoolkit.errors import InputError
-from gantoolkit.report import SAMPLE_WIDTH, write_report
+from gantoolkit.health import MEANINGS, UNITS, alarms, telling
+from gantoolkit.report import write_report
+from gantoolkit.report_parts import ALARMS_SHOWN, ASIDE_WIDTH, SAMPLE_WIDTH
 from gantoolkit.runlog import LOG_NAME, RunLog
 
-VOID = {"meta", "img", "line", "circle", "path", "polyline"}
+VOID = {"meta", "img", "line", "circle", "path", "polyline", "polygon"}
 
 
 class Page(HTMLParser):
@@ -103,11 +106,12 @@ def test_a_run_becomes_curves_samples_figures_and_commands(tmp_path: Path) -> No
         r"<figcaption>(.*?)(?: <small>(.*?)</small>)?</figcaption>", (run / "report.html").read_text()
     )
     assert [name for name in captions if not name[0].startswith("at ")] == [
-        ("Losses of critic", ""), ("Losses of generator", "logarithmic"), ("Rate", "nimg/s"),
-        ("Gradient norms", "L2 norm"), ("Learning rates", ""), ("Gauges", ""), ("PSNR-Y", "dB"),
+        ("Equilibrium", ""), ("Losses of critic", ""), ("Losses of generator", "logarithmic"), ("Rate", "nimg/s"),
+        ("Gradient norms", "L2 norm"), ("Learning rates", ""), ("PSNR-Y", "dB"),
     ]  # fmt: skip
     raw = page.polylines("raw")
     assert len(raw) == len(page.polylines("smooth")) == 8
+    raw = raw[1:7] + raw[:1] + raw[7:]  # the gauge comes first
     # A constant's bucket has one lowest and highest point, the fall of 1/step has two.
     assert sorted({len(line) for line in raw[:7]}) == [MAX_POINTS // 2, MAX_POINTS]
     assert len(raw[7]) == 2 and raw[7][0][1] > raw[7][1][1], "a growing figure goes up"
@@ -146,19 +150,25 @@ def test_whatever_a_run_says_is_text(tmp_path: Path) -> None:
     (run / "config.json").write_text((run / "config.json").read_text().replace('"superres"', json.dumps(EVIL)))
     with RunLog(run, tensorboard=False) as log:
         for step in (1, 2):
-            log.step(step, step, f"{EVIL}{step}", losses={f"{EVIL}/{EVIL}": 1.0}, gauges={EVIL: 2.0})
-            log.metric(step, {"name": EVIL, "value": 1.0, "unit": EVIL, "protocol": EVIL, "n": EVIL})
+            gauges = {EVIL: 2.0, f"{EVIL}/{EVIL}": 1.0, "collapse/recall": 1.0}
+            log.step(step, step, f"{EVIL}{step}", losses={f"{EVIL}/{EVIL}": 1.0}, gauges=gauges)
+            log.metric(step, {"name": EVIL, "value": 1.0, "unit": EVIL, "protocol": {EVIL: EVIL}, "n": EVIL,
+                              "interval": [EVIL, EVIL], "higher_is_better": EVIL})  # fmt: skip
         log.sample(2, EVIL)
+        log.sample(2, EVIL, name=EVIL, aside=True)
+        log.event(2, f"collapse: {EVIL}; {EVIL}", "warning")
         log.event(2, EVIL, "error")
         log.event(2, EVIL, EVIL)  # type: ignore[arg-type]
     page = report(run)
     assert {tag for tag, _ in page.tags} <= {
         "html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "p", "dl", "div", "dt", "dd",
         "pre", "figure", "figcaption", "small", "svg", "g", "line", "text", "polyline", "path", "circle",
-        "ul", "li", "b", "table", "tr", "th", "td", "details", "summary",
+        "ul", "li", "b", "table", "tr", "th", "td", "details", "summary", "polygon",
     }  # fmt: skip
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
-    assert "".join(page.text).count("<script>alert(1)</script>") > 10
+    # five sections at least hold it: the alarm stands in a list, in its mark and among the events
+    assert "".join(page.text).count("<script>alert(1)</script>") > 20
+    assert any(f"collapse: {EVIL}; {EVIL}" in text for text in page.text)
 
 
 def test_a_sample_outside_the_run_is_not_shown(tmp_path: Path) -> None:
@@ -265,3 +275,202 @@ def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest
         write_report(tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+# ---- health ----
+
+COLLAPSED = "collapse: the samples differ only 20% as much as real ones; lower the rate"
+
+
+def gauged(run: Path, *events: tuple[int, str, str], steps: int = 40, **gauges: float) -> Page:
+    """The report of a run whose steps at nimg 100, 200, … have the readings, with the events where they belong."""
+    readings = gauges or {"collapse/diversity": 0.5, "equilibrium/win": 0.6, "equilibrium/real": 30.0, "mine/x": 1.0}
+    with RunLog(run, tensorboard=False) as log:
+        for step in range(1, steps + 1):
+            log.step(step * 100, step, "s", gauges=readings)
+            for nimg, text, level in events:
+                if nimg == step * 100:
+                    log.event(nimg, text, level)  # type: ignore[arg-type]
+    return report(run)
+
+
+def section(run: Path, title: str) -> str:
+    """The HTML of one section of the report; "" where it is not there."""
+    parts = re.findall(r"<section><h2>(.*?)</h2>(.*?)</section>", (run / "report.html").read_text(), re.DOTALL)
+    return dict(parts).get(title, "")
+
+
+def test_silent_gauges_get_charts_with_their_meaning(tmp_path: Path) -> None:
+    page = gauged(tmp_path, (400, "collapse: not an alarm but news", "info"), (500, "other: a warning", "warning"))
+    health = section(tmp_path, "Health")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", health)
+    assert captions == ["Collapse", "Equilibrium", "Mine", "Equilibrium <small>mean logit</small>"]
+    assert "No gauge gave alarm." in page.text and 'class="alarm"' not in health
+    assert MEANINGS["equilibrium/win"] in health and MEANINGS["collapse/recall"] not in health
+    assert "Gauges" not in section(tmp_path, "Curves"), "the gauges are drawn twice"
+
+
+def test_alarms_stand_in_words_and_on_their_gauges_curves(tmp_path: Path) -> None:
+    mine = "mine: x is large; make it smaller"
+    page = gauged(tmp_path, (1000, COLLAPSED, "warning"), (3000, COLLAPSED, "warning"), (2000, mine, "warning"))
+    health = section(tmp_path, "Health")
+    words, collapse, _, other, _ = re.split("<figure>", health)
+    assert f"<b>At 1k images, 2 times until 3k:</b> {COLLAPSED}" in words
+    assert f"<b>At 2k images:</b> {mine}" in words and "No gauge" not in health
+    assert collapse.count('class="alarm"') == 2 and f"<title>1k: {COLLAPSED}</title>" in collapse
+    assert other.count('class="alarm"') == 1
+    places = [float(attrs["x1"] or 0) for attrs in page.all("line") if attrs.get("class") is None]
+    span = charts.WIDTH - charts.RIGHT - charts.LEFT
+    expected = [charts.LEFT + span * (nimg - 100) / 3900 for nimg in (1000, 3000, 2000)]
+    assert places == pytest.approx(expected, abs=0.51)
+
+
+def test_an_alarm_survives_its_roll_back(tmp_path: Path) -> None:
+    gauged(tmp_path, (500, f"rolled back to nimg-000000500: {COLLAPSED}; the rate is now ×0.5", "warning"))
+    assert section(tmp_path, "Health").count(COLLAPSED) == 2
+
+
+def test_alarms_without_readings_and_many_alarms(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        for index in range(ALARMS_SHOWN + 3):
+            log.event(index, f"instability: {index} bad steps; clip", "warning")
+    page = report(tmp_path)
+    listed = section(tmp_path, "Health")
+    assert listed.count("<li>") == ALARMS_SHOWN and "The 3 oldest alarms are only in log.jsonl." in page.text
+    assert "instability: 2 bad" not in listed and "instability: 3 bad" in listed
+
+
+def test_many_alarms_leave_one_mark_a_pixel() -> None:
+    drawn = chart("t", {"s": [(0, 1.0), (10**6, 2.0)]}, alarms=[(nimg, "x") for nimg in range(0, 10**6, 100)])
+    assert drawn.count('class="alarm"') <= charts.WIDTH
+    late = Page(chart("t", {"s": [(0, 1.0), (10, 2.0)]}, alarms=[(40, "after the last row")]))
+    assert float(late.all("line", None)[-1]["x1"] or 0) <= charts.WIDTH - charts.RIGHT
+
+
+def test_a_run_without_gauges_has_no_health(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        log.step(1, 1, "s")
+        log.event(1, "step 3 skipped: critic/r1 is not finite", "warning")
+    report(tmp_path)
+    assert section(tmp_path, "Health") == "" and section(tmp_path, "Events")
+
+
+def test_known_readings_are_those_that_the_gauges_give() -> None:
+    import torch
+
+    from gantoolkit.game import Step
+    from gantoolkit.gauges import Collapse, Equilibrium, Instability, verdicts
+
+    generator = torch.Generator().manual_seed(0)
+    reals = torch.randn(64, 2, generator=generator)
+    labels = torch.arange(64) % 2
+    seen = {name: float(value) for name, value in verdicts(reals, reals, reals).items()}
+    gauges = [Equilibrium(), Instability(), Collapse(reals, lambda n, *_: reals[:n], lambda x: x, labels, n=32)]
+    for step in range(1, 5001):
+        for gauge in gauges:
+            gauge.observe(Step(step * 64, step, {"critic/a": 1.0}, {"generator": 1.0}, seen))
+        if all(gauge.readings() for gauge in gauges):
+            break
+    given = {name for gauge in gauges for name in gauge.readings()}
+    assert given == MEANINGS.keys() and given >= UNITS.keys()
+
+
+def test_the_most_telling_readings_come_first() -> None:
+    row = {"gauges": {"mine/x": 1.0, "equilibrium/real": 3.0, "collapse/diversity": None, "equilibrium/win": 0.5,
+                      "mine/text": "text", "plain": 2.0}}  # fmt: skip
+    assert telling(row) == {"win": 0.5, "diversity": None, "real": 3.0, "x": 1.0, "plain": 2.0}
+    assert list(telling(row)) == ["win", "diversity", "real", "x", "plain"]
+    assert telling({}) == telling({"gauges": [1]}) == {} and alarms([{"kind": "event", "nimg": 1}]) == []
+
+
+# ---- figures ----
+
+
+def cards(run: Path, *values: float, name: str = "FD", **card: Any) -> str:
+    """The figures of a run that measured one figure every 1000 images."""
+    with RunLog(run, tensorboard=False) as log:
+        for index, value in enumerate(values):
+            log.metric((index + 1) * 1000, {"name": name, "value": value, "n": 50, **card})
+    report(run)
+    return " ".join(re.sub(r"<[^>]*>", " ", section(run, "Figures")).split())
+
+
+def test_a_figure_has_its_interval_direction_and_best(tmp_path: Path) -> None:
+    down = cards(tmp_path / "1", 30.0, 20.0, 25.0, interval=[24.0, 26.5], higher_is_better=False,
+                 protocol={"features": "raw pixels", "seed": 0})  # fmt: skip
+    assert down.endswith("FD ↓ 25 [24, 26.5] 3k 20 at 2k 50 features raw pixels, seed 0")
+    up = cards(tmp_path / "2", 30.0, 20.0, 25.0, higher_is_better=True)
+    assert up.endswith("FD ↑ 25 3k 30 at 1k 50 not stated")
+    old = cards(tmp_path / "3", 30.0, unit="dB")
+    assert old == "figure latest at nimg n protocol FD 30 dB 1k 50 not stated"
+    assert cards(tmp_path / "4", 30.0, 20.0).endswith("FD 20 2k – 50 not stated"), "nobody knows which is better"
+
+
+def test_only_figures_of_one_protocol_are_compared(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        for nimg, value, size in ((1000, 1.0, 10), (2000, 8.0, 50), (3000, 9.0, 50)):
+            log.metric(nimg, {"name": "FD", "value": value, "n": size, "higher_is_better": False, "protocol": {}})
+    report(tmp_path)
+    assert "8 at 2k" in section(tmp_path, "Figures") and "1 at 1k" not in section(tmp_path, "Figures")
+
+
+def test_an_interval_is_a_band_around_its_curve(tmp_path: Path) -> None:
+    with RunLog(tmp_path, tensorboard=False) as log:
+        for nimg, value in ((0, 1.0), (1000, 2.0), (2000, 3.0)):
+            log.metric(nimg, {"name": "KID", "value": value, "interval": [value - 1, value + 1]})
+    page = report(tmp_path)
+    (band,) = [points_of(attrs["points"] or "") for attrs in page.all("polygon")]
+    (line,) = page.polylines("raw")
+    assert [x for x, _ in band[:3]] == [x for x, _ in line] == [x for x, _ in band[:2:-1]]
+    for (_, high), (_, middle), (_, low) in zip(band[:3], line, band[:2:-1], strict=True):
+        assert high < middle < low and middle == pytest.approx((high + low) / 2, abs=0.11)
+    assert band[3][1] <= charts.HEIGHT - charts.BOTTOM and band[2][1] >= charts.TOP
+
+
+# ---- pictures ----
+
+
+def test_asides_get_sections_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    with RunLog(tmp_path, tensorboard=False) as log:
+        for step in range(1, 4):
+            for name, size, extra in (
+                ("samples", (600, 60), {}),
+                ("nearest neighbours", (100, 20), {"aside": True}),
+                ("interpolation", (2000, 50), {"aside": True}),
+            ):
+                file = f"samples/{name}-{step}.png"
+                Image.new("RGB", size, (step, 0, 0)).save(tmp_path / file)
+                log.sample(step, file, name=name, **extra)
+        log.sample(3, "samples/samples-1.png", aside=True)
+    page = report(tmp_path)
+    assert [len(re.findall("<img", section(tmp_path, title))) for title in (
+        "Samples over time", "Nearest neighbours", "Interpolation", "Further pictures")] == [3, 1, 1, 1]  # fmt: skip
+    near, strip, _ = page.all("img")[3:]
+    for attrs, size in ((near, (100, 20)), (strip, (ASIDE_WIDTH, round(50 * ASIDE_WIDTH / 2000)))):
+        data = base64.b64decode((attrs["src"] or "").removeprefix("data:image/png;base64,"))
+        shown = Image.open(io.BytesIO(data))
+        assert shown.size == size and shown.getpixel((9, 9)) == (3, 0, 0), "not the latest"
+    assert near["width"] == "1100" and near["class"] == "pixels" and "width" not in strip
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["gauges", "losses", "rate", "stage", "card", "file", "name", "aside", "text", "level", "x"])
+ROW = st.dictionaries(KEYS, ODD, max_size=6)
+CARD = st.dictionaries(st.sampled_from(["name", "value", "interval", "n", "unit", "higher_is_better"]), ODD)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["step", "metric", "sample", "event"]), ROW, CARD), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_odd_rows_make_a_page_all_the_same(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, dict[str, Any], dict[str, Any]]]
+) -> None:
+    run = tmp_path_factory.mktemp("odd")
+    lines = [{"card": card, **row, "kind": kind, "nimg": index} for index, (kind, row, card) in enumerate(rows)]
+    (run / LOG_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with mock.patch("os.fsync"):  # the disk is not what is tried here
+        assert report(run).all("h1")
