@@ -193,12 +193,15 @@ class TaskConformance:
             with torch.no_grad():
                 for network in networks.values():
                     network.eval()
-                picture = made.sample(config, dataset, networks)
-                if picture is None:
-                    continue
-                assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, stage.name
-                again = made.sample(config, dataset, networks)
-                assert again is not None and np.array_equal(picture, again), "the inputs are not fixed"
+                pictures, again = (_pictures(made.sample(config, dataset, networks)) for _ in range(2))
+            assert list(pictures) == list(again), f"{stage.name}: other names when drawn again"
+            for name, picture in pictures.items():
+                where = f"{stage.name}/{name}"
+                assert isinstance(name, str) and name.strip() and not set(name) & set("/\\"), (
+                    f"{where}: not a file name"
+                )
+                assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3, where
+                assert np.array_equal(picture, again[name]), f"{where}: the inputs are not fixed"
 
     # ---- a whole training, and what comes out ----
 
@@ -252,6 +255,13 @@ def _engine(game: Any, config: TrainConfig, dataset: Any) -> Any:
 
     settings = Settings(device="cpu", precision="fp32", channels_last=config.channels_last, seed=config.seed)
     return Engine(game, Batches(dataset, config.batch, seed=config.seed), settings)
+
+
+def _pictures(shown: Any) -> dict[str, Any]:
+    """What `Task.sample` gave as pictures by name."""
+    if shown is None:
+        return {}
+    return dict(shown) if isinstance(shown, Mapping) else {"samples": shown}
 
 
 def _parameters(game: Any) -> dict[str, bytes]:
