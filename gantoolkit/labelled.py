@@ -198,7 +198,17 @@ class Points:
         self.centre = (low + high) / 2 if scaled else np.zeros(self.dimensions, np.float32)
         self.scale = float((high - low).max() / 2) or 1.0 if scaled else 1.0
         self.notes = (f"coordinates are brought into [-1, 1] by one factor, {self.scale:.6g}",) if scaled else ()
-        self.points = rows[_rows([str(n) for n in range(len(rows))], held_out, split, limit, self.source)]
+        self._all, self.held_out = rows, held_out
+        self.points = rows[self._chosen(split, limit)]
+
+    def _chosen(self, split: Split, limit: int | None) -> np.ndarray:
+        return _rows([str(n) for n in range(len(self._all))], self.held_out, split, limit, self.source)
+
+    def with_split(self, split: Split, limit: int | None = None) -> Points:
+        """Another part of the same source, in the same coordinates."""
+        other = copy.copy(self)
+        other.points = self._all[self._chosen(split, limit)]
+        return other
 
     def __len__(self) -> int:
         return len(self.points)

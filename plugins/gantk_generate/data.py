@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gantk_generate.options import GenerateConfig
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.labelled import LabelledPictures, Points
 
 BANK = 512  # held-out samples that gauges look at
@@ -30,22 +30,22 @@ class Data:
         self.held_out: Any
         if config.arch == "mlp":
             self.train = Points(folder, held_out=config.held_out)
-            held_out = Points(folder, held_out=config.held_out, split="held-out") if config.held_out else None
         else:
             if bool(config.height) != bool(config.width):
                 raise UsageError("height and width belong together", remedy="set both, or neither")
-            size = (config.height, config.width) if config.height else None
             self.train = LabelledPictures(
                 folder,
-                size=size,
+                size=(config.height, config.width) if config.height else None,
                 channels=config.picture_channels,
                 fit=config.fit,
                 mirror=config.mirror,
                 held_out=config.held_out,
                 labelled=config.conditional,
             )
-            held_out = self.train.with_split("held-out") if config.held_out else None
-        self.held_out = held_out
+        try:
+            self.held_out = self.train.with_split("held-out") if config.held_out else None
+        except InputError:  # of a few samples, a tenth may be none
+            self.held_out = None
         self.classes: tuple[str, ...] = self.train.classes
 
     def __len__(self) -> int:

@@ -94,13 +94,14 @@ def make(
     strength = Cosine(gamma, gamma * config.gamma_end, config.nimg)
     kinds = {"r1r2": ("real", "fake"), "r1": ("real",), "gp": (), "none": ()}[config.penalty]
     always_penalised = kinds if config.penalty_every == 1 and gamma else ()
-    critic_terms = [Term("adversarial", critic_adversarial, couples_batch=_couples(loss, critic))]
+    coupled = loss.couples_batch or any(getattr(net, "couples_batch", False) for net in (generator, critic))
+    critic_terms = [Term("adversarial", critic_adversarial, couples_batch=coupled)]
     if gamma:
         for kind, name in zip(kinds, ("r1", "r2"), strict=False):
             critic_terms.append(Term(name, norm(kind), strength, every=config.penalty_every, fp32=True))
         if config.penalty == "gp":
             critic_terms.append(Term("gp", lines, strength, every=config.penalty_every, fp32=True))
-    generator_terms = [Term("adversarial", generator_adversarial, couples_batch=_couples(loss, critic))]
+    generator_terms = [Term("adversarial", generator_adversarial, couples_batch=coupled)]
     if config.path_length:
         generator_terms.append(
             Term("path", path, config.path_length, every=config.path_every, fp32=True, couples_batch=True)
@@ -199,7 +200,3 @@ class PathLength:
 
 def _label(ctx: Context) -> Tensor | None:
     return ctx.batch.get("label")
-
-
-def _couples(loss: losses.AdversarialLoss, critic: nn.Module) -> bool:
-    return loss.couples_batch or bool(getattr(critic, "couples_batch", False))

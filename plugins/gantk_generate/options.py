@@ -43,7 +43,9 @@ class GenerateConfig(TrainConfig):
     batch_norm: bool = option(False, "normalise the critic over the batch (dcgan)")
     path_length: NonNegativeFloat = option(0.0, "weight of path length regularisation (style)")
     path_every: PositiveInt = option(4, "moves of the generator between two path length terms")
-    augment: str = option("", "what is done to both reals and fakes: color, translation, cutout, geometric, …")
+    augment: str = option(
+        "", "what is done to reals and fakes alike: color, translation, cutout, or ADA's blit, geometry, tone"
+    )
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)
     ramp_nimg: PositiveInt = option(100_000, "images in which an adapted strength could go from 0 to 1")
     score_pictures: PositiveInt = option(1_000, "pictures made for an evaluation while training")

@@ -15,6 +15,7 @@ from gantoolkit import devices
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
 
+MEAN_OF = 1024
 CHUNK = 16  # rows of every pass, the last one filled up: kernels round differently for another number of rows
 
 
@@ -40,10 +41,11 @@ class Sampler:
         self.generator: Any = networks.build_generator(config)
         self.generator.load_state_dict(model.weights[MAIN])
         self.generator.to(self.device).eval().requires_grad_(False)
-        self.generator.to(memory_format=torch.channels_last)
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.latent: int = config["latent"]
         self.size: tuple[int, int] = tuple(config.get("size", (1, 1)))  # type: ignore[assignment]
         self.channels: int = config.get("channels", 3)
+        self._means: dict[int | None, Tensor] = {}
 
     def __call__(
         self,
@@ -69,14 +71,11 @@ class Sampler:
     ) -> Iterator[np.ndarray]:
         """As calling it, one picture after the other: memory does not grow with n."""
         labels = self.labels(n, label)
-        mean = self.mean_input() if truncation != 1 else None
         for start in range(0, n, CHUNK):
             stop = min(start + CHUNK, n)
             z = self.latents(stop - start, seed + start)
-            inputs = self.inputs(z, labels[start:stop] if labels is not None else None)
-            if mean is not None:
-                inputs = truncate(inputs, mean, truncation)
-            yield from self.render(inputs)
+            label_of = labels[start:stop] if labels is not None else None
+            yield from self.render(self.truncated(self.inputs(z, label_of), label_of, truncation))
 
     def labels(self, n: int, label: int | str | Sequence[int | str] | None = None) -> Tensor | None:
         """Class numbers for n pictures, (n,); None for a model without classes."""
@@ -105,9 +104,15 @@ class Sampler:
         """What `render` takes: w of a style-based generator, the first layer's input of others."""
         return self._chunked(lambda z, label: self.generator.mapping(z, label), z, labels)
 
-    def mean_input(self, n: int = 1024) -> Tensor:
-        """The mean of `inputs` over n latents of fixed seeds, all classes in turn: where truncation leads."""
-        return self.inputs(self.latents(n), self.labels(n)).mean(0, keepdim=True)
+    def truncated(self, inputs: Tensor, labels: Tensor | None, psi: float) -> Tensor:
+        """Inputs moved towards their mean (of their class), that of `MEAN_OF` latents of fixed seeds; 1 leaves them."""
+        if psi == 1:
+            return inputs
+        for label in set(labels.tolist() if labels is not None else [None]) - self._means.keys():
+            same = None if label is None else torch.full((MEAN_OF,), label)
+            self._means[label] = self.inputs(self.latents(MEAN_OF), same).mean(0)
+        of = labels.tolist() if labels is not None else [None] * len(inputs)
+        return truncate(inputs, torch.stack([self._means[label] for label in of]), psi)
 
     def render(self, inputs: Tensor) -> list[np.ndarray]:
         """Pictures, uint8 H,W,C, of the generator's inputs."""

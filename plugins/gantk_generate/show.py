@@ -16,6 +16,7 @@ from gantoolkit.images import contact_sheet
 
 SHEET = 64  # samples on a sheet
 STRIP = 10  # pictures from one latent to the next
+POINTS = 2_000  # of a scatter, real and made
 BESIDE = 5_000  # training pictures among which the nearest ones are looked for
 LEAST_SIDE = 64  # smaller pictures are shown larger, by whole factors
 
@@ -71,10 +72,8 @@ def beside_nearest(made: Sequence[np.ndarray], known: Sequence[np.ndarray], besi
 
 def scatter(config: GenerateConfig, dataset: Data, generator: nn.Module, side: int = 384) -> np.ndarray:
     """Points in the plane (their first two numbers): real ones grey, made ones blue."""
-    real = torch.stack(
-        [torch.as_tensor(dataset.train.item(i, np.random.default_rng(0))["image"]) for i in range(2_000)]
-    )
-    z = torch.randn(2_000, config.latent, generator=torch.Generator().manual_seed(0)).to(config.device)
+    real = dataset.bank("train", POINTS)["image"]
+    z = torch.randn(POINTS, config.latent, generator=torch.Generator().manual_seed(0)).to(config.device)
     made = generator(z, None).float().cpu()
     low, high = real[:, :2].amin(0), real[:, :2].amax(0)
     picture = np.full((side, side, 3), 255, np.uint8)

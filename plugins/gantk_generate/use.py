@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from gantoolkit.animation import write_animation
 
 from gantk_generate import latents, show
 from gantk_generate.options import RunOptions
 from gantk_generate.sampler import Sampler
 from gantoolkit import images
+from gantoolkit.animation import write_animation
 from gantoolkit.errors import UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
@@ -87,9 +87,9 @@ def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Con
     stops = min(options.number, STOPS)
     if stops < 2:
         raise UsageError("an animation goes through at least 2 pictures", actual=f"-n {options.number}")
-    inputs = sampler.inputs(sampler.latents(stops, options.seed), sampler.labels(stops, options.label or None))
-    if options.truncation != 1:
-        inputs = latents.truncate(inputs, sampler.mean_input(), options.truncation)
+    labels = sampler.labels(stops, options.label or None)
+    inputs = sampler.inputs(sampler.latents(stops, options.seed), labels)
+    inputs = sampler.truncated(inputs, labels, options.truncation)
     path = latents.interpolate(inputs, FRAMES, loop=True)
     with console.progress(len(path), "frames", "making frames") as bar:
         frames = []
@@ -112,7 +112,7 @@ def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path,
     small = np.asarray(Image.fromarray(show.as_rgb(eight)).resize((width, height), Image.Resampling.LANCZOS))
     if sampler.channels == 1:
         small = small.mean(axis=2, keepdims=True).round().astype(np.uint8)
-    label = sampler.labels(1, options.label or None)
+    label = sampler.labels(1, options.label) if options.label else None
     found = latents.project(small, sampler.generator, seed=options.seed, label=label)
     made = sampler.render(found.latent)[0]
     sheet = show.sheet([small, made], 2, ["the picture", "the model's"])

@@ -1,0 +1,140 @@
+"""From a folder to a model: what training takes and refuses, what it leaves, and that it repeats itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gantk_generate.options import GenerateConfig
+from gantk_generate.presets import PRESETS
+from gantk_generate.task import Generate, network_config
+from gantoolkit import checkpoint
+from gantoolkit.cli import call
+from gantoolkit.errors import GantkError, UsageError
+from gantoolkit.model import Model
+from tests.games import differences
+from tests.generate.conftest import draw_shapes
+
+SMALL = ["--channels", "16", "--critic-channels", "16", "--latent", "8", "--batch", "4", "--precision", "fp32"]
+QUICK = [*SMALL, "--set", "score_pictures=16", "--set", "features=pixels@16", "--threads", "1", "--quiet"]
+
+
+def train(data: Path, run: Path, *words: object) -> int:
+    return call(["train", "generate", str(data), "--run", str(run), *QUICK, *map(str, words)])
+
+
+def test_the_whole_way(shapes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(shapes, run, "--nimg", 32, "--preset", "few") == 0
+    model = Model.load(run / "model")
+    assert model.config["labels"] == ["disc", "square"] and model.config["size"] == [16, 16]
+    names = {path.name.split("nimg")[0] for path in (run / "samples").iterdir()}
+    assert names == {"", "interpolation-", "nearest-neighbours-"}
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    cards = {row["card"]["name"] for row in rows if row["kind"] == "metric"}
+    assert any("Fréchet" in name for name in cards) and any("recall" in name for name in cards)
+    last = [row for row in rows if row["kind"] == "step"][-1]
+    assert "augment/strength" in last["values"] and "critic/win" in last["values"]
+    assert call(["run", "generate", "-m", str(run), "-n", "2", "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    assert Image.open(tmp_path / "out" / "0000-disc.png").size == (16, 16)
+
+
+def test_interrupted_and_resumed_is_undisturbed_with_ada(shapes: Path, tmp_path: Path) -> None:
+    """A run of 24 images in one go, and one that had only its checkpoint of 12 images, end in the same state."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    words = ["--nimg", 24, "--preset", "few", "--set", "ramp_nimg=64", "--checkpoint-nimg", 12, "--set", "keep=9"]
+    assert train(shapes, whole, *words) == 0
+    assert train(shapes, resumed, *words) == 0
+    for folder in sorted((resumed / "checkpoints").iterdir())[1:]:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    assert [p.name for p in (resumed / "checkpoints").iterdir()] == ["nimg-000000012"]
+    assert train(shapes, resumed, *words) == 0
+    states = [checkpoint.load(checkpoint.newest(run / "checkpoints")) for run in (whole, resumed)]
+    assert not differences(states[0]["finished"], states[1]["finished"])
+    assert (whole / "model" / "model.safetensors").read_bytes() == (
+        resumed / "model" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_points_train_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(64, 2)))
+    assert train(tmp_path / "points.npy", tmp_path / "run", "--preset", "points", "--nimg", 16) == 0
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
+
+
+def test_every_preset_builds_its_networks(shapes: Path) -> None:
+    for name, preset in PRESETS.items():
+        if preset.get("arch") != "mlp":
+            config = GenerateConfig(**{**preset, "channels": 16, "critic_channels": 16, "device": "cpu"})
+            task = Generate()
+            data = task.dataset(config, shapes)
+            assert network_config(config, data)["classes"] == 2, name
+            assert task.game(config, data, "adversarial").networks().keys() == {"generator", "critic"}
+
+
+def test_classes_can_be_left_out(shapes: Path) -> None:
+    data = Generate().dataset(GenerateConfig(conditional=False, device="cpu"), shapes)
+    assert data.classes == () and "label" not in data.item(0, np.random.default_rng(0))
+
+
+def test_wrong_words_are_said_before_the_pictures_are_read(tmp_path: Path) -> None:
+    for wrong in ({"loss": "hingee"}, {"augment": "colour"}, {"height": 32}):
+        with pytest.raises(UsageError):
+            Generate().dataset(GenerateConfig(device="cpu", **wrong), draw_shapes(tmp_path / str(wrong), 8))
+    with pytest.raises(UsageError, match="gantk train generate"):
+        Generate().dataset(GenerateConfig(), None)
+
+
+def corrupt(folder: Path) -> None:
+    (folder / "disc" / "003.png").write_bytes((folder / "disc" / "003.png").read_bytes()[:60])
+
+
+def mixed(folder: Path) -> None:
+    Image.fromarray(np.zeros((20, 31, 3), np.uint8)).save(folder / "disc" / "wide.png")
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / "disc" / "grey.png")
+    Image.fromarray(np.zeros((16, 16, 4), np.uint8)).save(folder / "square" / "alpha.png")
+
+
+def empty_class(folder: Path) -> None:
+    (folder / "triangle").mkdir()
+
+
+def three(folder: Path) -> None:
+    for file in sorted(folder.rglob("*.png"))[3:]:
+        file.unlink()
+
+
+def wrong_labels(folder: Path) -> None:
+    (folder / "labels.csv").write_text("file,label\ndisc/000.png,disc\ndisc/nowhere.png,disc\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "trains"),
+    [(corrupt, False), (mixed, True), (empty_class, True), (three, False), (wrong_labels, False)],
+)
+def test_check_and_train_agree_on_bad_data(
+    spoil: Any, trains: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = draw_shapes(tmp_path / "data", 12)
+    spoil(folder)
+    report = Generate().check(folder)
+    code = train(folder, tmp_path / "run", "--nimg", 4)
+    heard = capsys.readouterr().err
+    assert (code == 0) is trains is report.usable
+    if not trains:
+        assert code == 3 and heard.startswith("error:") and len(heard.strip().splitlines()) == 1, heard
+        assert not (tmp_path / "run").exists()
+    if spoil is corrupt:
+        assert any("003.png" in file for file, _ in report.problems) and "003.png" in heard
+
+
+def test_no_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(GantkError):
+        Generate().dataset(GenerateConfig(device="cpu"), tmp_path / "nowhere")
