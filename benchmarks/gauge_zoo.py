@@ -281,7 +281,7 @@ RUNS = [
     Run("digits, RpGAN + R1 + R2", "", "rpgan", digits, good_digits, batch=128, betas=(0.0, 0.99), gamma=1.0, depth=2),
     Run(
         "digits, hinge + spectral norm", "", "hinge", digits, good_digits,
-        batch=128, betas=(0.0, 0.9), rate=2e-4, critic_rate=1e-3, depth=2, spectral=True, normal=True,
+        steps=2500, batch=128, betas=(0.0, 0.9), rate=2e-4, critic_rate=1e-3, depth=2, spectral=True, normal=True,
     ),
 ]
 # fmt: on
