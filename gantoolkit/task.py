@@ -156,7 +156,10 @@ class Task(ABC):
         return []
 
     def model(self, config: Any, dataset: Any, weights: Mapping[str, Mapping[str, Any]]) -> Model | None:
-        """What the user keeps; `dataset` is what it was trained on (its classes and sizes may belong to the model). `weights` maps stage → network → state dict, for each stage that was played."""
+        """What the user keeps. `weights` maps stage → network → state dict, for each stage that was played.
+
+        `dataset` is what it was trained on: its classes and sizes may belong to the model.
+        """
         return None
 
     # ---- use ----

@@ -255,11 +255,21 @@ def test_a_hostile_file_is_refused_and_not_executed(gantk: Any, tmp_path: Path) 
 
 def test_data_check_says_what_it_sees(gantk: Any, photos: Path) -> None:
     (photos / "torn.png").write_bytes(b"\x89PNG")
-    code, shown, _ = gantk("data", "check", photos)
+    code, shown, _ = gantk("data", "check", photos, "--task", "superres")
     assert code == 3 and "problem" in shown and "torn.png" in shown
-    code, shown, _ = gantk("data", "check", photos, "--json")
+    code, shown, _ = gantk("data", "check", photos, "--json", "--task", "superres")
     report = json.loads(shown)
     assert code == 3 and not report["usable"] and len(report["problems"]) >= 1
+
+
+def test_without_a_task_data_check_asks_every_task_that_can_say(gantk: Any, photos: Path) -> None:
+    code, shown, _ = gantk("data", "check", photos)
+    assert code == 0 and "superres: usable" in shown and "generate: not usable" in shown  # five pictures are too few
+    code, shown, _ = gantk("data", "check", photos, "--json")
+    assert {task: report["usable"] for task, report in json.loads(shown).items()} == {
+        "generate": False,
+        "superres": True,
+    }
 
 
 def test_doctor_describes_the_installation(gantk: Any) -> None:

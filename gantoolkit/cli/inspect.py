@@ -46,23 +46,32 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--task", "name", default="superres", show_default=True, help="the task that will train on it")
+@click.option("--task", "name", help="the task that will train on it  [default: every task that can say]")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def check(folder: Path, name: str, as_json: bool) -> int:
-    """What a task sees in FOLDER, what is wrong, and what to do next. Exit code 3 when it cannot be used."""
+def check(folder: Path, name: str | None, as_json: bool) -> int:
+    """What a task sees in FOLDER, what is wrong, and what to do next. Exit code 3 when no task can use it."""
     from gantoolkit.plugins import current
+    from gantoolkit.task import Task
 
-    report = current().task(name).check(folder)
-    if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
+    if name is not None:
+        reports = {name: current().task(name).check(folder)}
     else:
+        tasks = [current().task(entry.name) for entry in current().tasks()]
+        reports = {task.name: task.check(folder) for task in tasks if type(task).check is not Task.check}
+    if as_json:
+        made = {task: asdict(report) for task, report in reports.items()}
+        click.echo(json.dumps(made if name is None else made[name], indent=2))
+    for task, report in [] if as_json else reports.items():
+        if name is None:
+            click.echo(f"{task}: {'usable' if report.usable else 'not usable'}")
+        width = max(10, 1 + max((len(key) for key in report.facts), default=0))
         for key, value in report.facts.items():
-            click.echo(f"{key:<10}{value}")
+            click.echo(f"{key:<{width}}{value}")
         for file, problem in report.problems:
-            click.echo(f"problem   {problem if file in problem else f'{file}: {problem}'}")
+            click.echo(f"{'problem':<{width}}{problem if file in problem else f'{file}: {problem}'}")
         for line in report.advice:
-            click.echo(f"advice    {line}")
-    return 0 if report.usable else 3
+            click.echo(f"{'advice':<{width}}{line}")
+    return 0 if any(report.usable for report in reports.values()) else 3
 
 
 @click.command()

@@ -163,11 +163,11 @@ def test_tiny_patches_need_pictures_that_every_scale_divides(tmp_path: Path) -> 
 
 def test_data_check_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = folder_of(tmp_path / "good", (140, 130), (150, 128))
-    assert call(["data", "check", str(good)]) == 0
+    assert call(["data", "check", str(good), "--task", "superres"]) == 0
     said = capsys.readouterr().out
     assert "2 files, 2 usable" in said and "expect a model that suits these only" in said
     bad = corrupt(tmp_path / "bad")
-    assert call(["data", "check", str(bad), "--json"]) == 3
+    assert call(["data", "check", str(bad), "--json", "--task", "superres"]) == 3
     report = json.loads(capsys.readouterr().out)
     assert {Path(file).name for file, _ in report["problems"]} == {"0.png", "1.png", "broken.png"}
     assert call(["data", "check", str(tmp_path / "nowhere")]) == 3
