@@ -16,6 +16,7 @@ import torch
 
 from gantoolkit import __version__, cli
 from gantoolkit.model import Model
+from tests.generate.conftest import draw_shapes
 
 PLUGIN = """
 import click, time
@@ -98,7 +99,7 @@ def test_version(gantk: Any) -> None:
         (["trian"], 2, "no command is called 'trian'; did you mean train"),
         (["superres"], 2, "'superres' is a task; type gantk run superres"),
         (["run", "superes"], 2, "no task is called 'superes'; did you mean superres?"),
-        (["run", "pyproject.toml"], 2, "put the task first: gantk run superres pyproject.toml"),
+        (["run", "pyproject.toml"], 2, "put the task first: gantk run generate or superres pyproject.toml"),
         (["run", "superres", "--modle", "x"], 2, "--modle"),
         (["run", "superres", "--scale", "5"], 2, "--scale"),
         (["run", "superres", "--detail", "7", "x.png"], 2, "--detail: should be less than or equal to 1, got 7.0"),
@@ -262,14 +263,14 @@ def test_data_check_says_what_it_sees(gantk: Any, photos: Path) -> None:
     assert code == 3 and not report["usable"] and len(report["problems"]) >= 1
 
 
-def test_without_a_task_data_check_asks_every_task_that_can_say(gantk: Any, photos: Path) -> None:
-    code, shown, _ = gantk("data", "check", photos)
-    assert code == 0 and "superres: usable" in shown and "generate: not usable" in shown  # five pictures are too few
-    code, shown, _ = gantk("data", "check", photos, "--json")
-    assert {task: report["usable"] for task, report in json.loads(shown).items()} == {
-        "generate": False,
-        "superres": True,
-    }
+def test_without_a_task_data_check_asks_every_task_that_can_say(gantk: Any, tmp_path: Path) -> None:
+    draw_shapes(tmp_path / "shapes", 8)  # pictures of 16²: enough to generate, too small to enlarge
+    code, shown, _ = gantk("data", "check", tmp_path / "shapes")
+    assert code == 0 and "generate: usable" in shown and "superres: not usable" in shown
+    code, shown, _ = gantk("data", "check", tmp_path / "shapes", "--json")
+    reports = json.loads(shown)
+    assert code == 0 and reports["generate"]["usable"] and not reports["superres"]["usable"]
+    assert gantk("data", "check", tmp_path / "nowhere")[0] == 3
 
 
 def test_doctor_describes_the_installation(gantk: Any) -> None:
