@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ from gantoolkit.classify import Classifier, fit_classifier
 from gantoolkit.errors import InputError
 from gantoolkit.labelled import LabelledPictures
 from gantoolkit.metrics import MetricCard
-from gantoolkit.model import Model
+from gantoolkit.model import Model, is_model
 from gantoolkit.train import Training
 
 SIDE, MODES, SAMPLES = 28, 1_000, 26_000
@@ -57,10 +57,17 @@ def read_digits(source: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(list(found.pictures())), found.labels
 
 
-def fit_judge(digits: np.ndarray, labels: np.ndarray) -> tuple[Classifier, MetricCard]:
-    """A classifier fitted on four fifths of the digits, and its accuracy on the last fifth."""
+def fit_judge(digits: np.ndarray, labels: np.ndarray, folder: Path) -> tuple[Classifier, MetricCard]:
+    """A classifier fitted on four fifths of the digits, and its accuracy on the last fifth.
+
+    It is kept in `folder`, and taken from there if it is there already.
+    """
     cut = len(digits) * 4 // 5
-    judge = fit_classifier(digits[:cut], labels[:cut], 10, nimg=120_000)
+    if is_model(folder):
+        judge = Classifier.load(folder)
+    else:
+        judge = fit_classifier(digits[:cut], labels[:cut], 10, nimg=120_000)
+        judge.save(folder)
     return judge, judge.accuracy(digits[cut:], labels[cut:])
 
 
@@ -94,6 +101,10 @@ class Stacked:
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         chosen = self.digits[rng.integers(0, len(self.digits), 3), ..., 0]
         return {"image": torch.from_numpy(chosen).float().div_(127.5).sub_(1)}
+
+    def pictures(self, indices: Iterable[int]) -> np.ndarray:
+        """uint8 (N, 28, 28, 3): what the report calls the training pictures nearest to the made ones."""
+        return stacked(self.digits, len(list(indices)), seed=0)
 
     def bank(self, which: str, count: int = 512) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(0)
@@ -134,7 +145,9 @@ def main() -> None:
     options.add_argument("--nimg", type=int, default=1_000_000, help="pictures shown to the critic")
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--critic-channels", type=int, help="width of the critic; a quarter of the generator's: 8")
-    options.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs, which can be resumed")
+    options.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of the runs, which resume, and the judge"
+    )
     options.add_argument("--samples", type=int, default=SAMPLES)
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -147,7 +160,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> list[Any]:
     """The judge's card in words, then one row a case."""
     digits, labels = read_digits(arguments.digits)
-    judge, accuracy = fit_judge(digits, labels)
+    judge, accuracy = fit_judge(digits, labels, arguments.runs / "stacked-judge")
     real = stacked(digits, arguments.samples, seed=0)
     rows: list[Any] = [accuracy.line()]
     rows.append(["real", 0, 0, "", *count_modes(judge, real), 0.0])

@@ -73,7 +73,9 @@ def measure(sounds, real):
     good = (harmonicity > 0.9) & (np.abs(cents) < 20)
     return {
         "in tune": float(good.mean()),  # a share: tonal, and within 20 cents of the note that was asked for
-        "notes": sum(good[asked == note].mean() >= 0.5 for note in set(asked.tolist())),  # with half of theirs in tune
+        "notes": int(
+            sum(good[asked == note].mean() >= 0.5 for note in set(asked.tolist()))
+        ),  # with half of theirs in tune
         "harmonicity": float(harmonicity.mean()),
         "distance": frechet(envelope(sounds), envelope(real)),
     }

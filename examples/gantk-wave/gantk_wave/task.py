@@ -27,7 +27,7 @@ class Config(TrainConfig):
     batch: int = option(8, "sounds a step", gt=0)
     width: int = option(64, "channels of both networks", gt=0)
     lr: float = option(2e-3, "learning rate of both players, falling along a cosine", gt=0)
-    gamma: float = option(0.1, "strength of the penalties R1 and R2", ge=0)
+    gamma: float = option(0.5, "strength of the penalties R1 and R2", ge=0)
 
 
 class RunOptions(Options):
