@@ -33,7 +33,7 @@ from gantoolkit.errors import InputError
 from gantoolkit.labelled import LabelledPictures
 from gantoolkit.metrics import MetricCard
 from gantoolkit.model import Model, is_model
-from gantoolkit.train import Training
+from gantoolkit.train import Training, resolve
 
 SIDE, MODES, SAMPLES = 28, 1_000, 26_000
 NETWORKS = ("generator", "critic")
@@ -143,7 +143,7 @@ def main() -> None:
     options.add_argument("--presets", nargs="*", default=["default"], help="of the task generate; none: judge only")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--nimg", type=int, default=1_000_000, help="pictures shown to the critic")
-    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--batch", type=int, default=32)
     options.add_argument("--critic-channels", type=int, help="width of the critic; a quarter of the generator's: 8")
     options.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of the runs, which resume, and the judge"
@@ -171,6 +171,7 @@ def measure(arguments: argparse.Namespace) -> list[Any]:
             if arguments.critic_channels:
                 chosen["critic_channels"] = arguments.critic_channels
             config = GenerateConfig(**{"device": "cpu", "threads": arguments.threads, **PRESETS[preset], **chosen})
+            config = resolve(config)
             name = f"stacked-{preset}-c{config.critic_channels}-{config.nimg}-{seed}"
             model, seconds = train(digits, config, arguments.runs / name)
             game = StackedGenerate(digits).game(config, Stacked(digits), "adversarial")  # type: ignore[arg-type]

@@ -303,8 +303,8 @@ class Engine:
     def _autocast(self, off: bool = False) -> Any:
         if self.settings.precision == "fp32" or off:
             return nullcontext()
-        dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}  # "auto" is resolved before it comes here
+        return torch.autocast(self.device.type, dtypes[self.settings.precision])
 
     def _context(self, phase: Phase, player: Player, batch: Mapping, draws: Draws, index: int) -> Context:
         return Context(
