@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import gantoolkit
 from gantk_superres import networks
 from gantk_superres.data import Photos
 from gantk_superres.options import SuperresConfig
@@ -18,7 +19,7 @@ from gantk_superres.task import Superres
 from gantoolkit import images
 from gantoolkit.cli import call
 from gantoolkit.errors import UsageError
-from gantoolkit.model import MAIN, Model
+from gantoolkit.model import MAIN, Model, find
 from tests.superres import tiny
 
 TINY = ["--preset", "tiny", "--channels", "8", "--blocks", "1", "--patch", "32", "--batch", "2", "--quiet"]
@@ -139,3 +140,12 @@ def test_models_export_and_other_formats(task: Superres, tmp_path: Path) -> None
 
     with pytest.raises(UsageError, match=r"ends in \.onnx"):
         task.export(tiny.model(), tmp_path / "model.tflite", RecordingConsole())
+
+
+def test_the_bundled_model_has_both_sets_of_weights() -> None:
+    """Without the second one, `--detail` would do nothing and nobody would notice."""
+    bundled = find("superres")
+    assert bundled.weights.keys() == {MAIN, "fidelity"}
+    picture = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype(np.uint8)
+    faithful, detailed = (gantoolkit.load("superres", detail=detail)(picture) for detail in (0.0, 1.0))
+    assert not np.array_equal(faithful, detailed)
