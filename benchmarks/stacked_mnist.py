@@ -144,6 +144,7 @@ def main() -> None:
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--nimg", type=int, default=1_000_000, help="pictures shown to the critic")
     options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--channels", type=int, default=32, help="width of both networks")
     options.add_argument("--critic-channels", type=int, help="width of the critic; a quarter of the generator's: 8")
     options.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of the runs, which resume, and the judge"
@@ -168,8 +169,8 @@ def measure(arguments: argparse.Namespace) -> list[Any]:
     for preset in arguments.presets:
         for seed in arguments.seeds:
             chosen: dict[str, Any] = {"batch": arguments.batch, "nimg": arguments.nimg, "seed": seed}
-            if arguments.critic_channels:
-                chosen["critic_channels"] = arguments.critic_channels
+            chosen |= {"channels": arguments.channels}
+            chosen |= {"critic_channels": arguments.critic_channels or arguments.channels}
             config = GenerateConfig(**{"device": "cpu", "threads": arguments.threads, **PRESETS[preset], **chosen})
             config = resolve(config)
             name = f"stacked-{preset}-c{config.critic_channels}-{config.nimg}-{seed}"

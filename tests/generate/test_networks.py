@@ -250,8 +250,8 @@ def test_synthesis_of_mapping_is_forward_and_keeps_double_precision(name: str) -
     [
         ({"arch": "dcgan", "size": [32, 32]}, 0.1, 0.4),
         ({"arch": "dcgan", "size": [32, 32], "upsample": True}, 0.1, 0.4),
-        ({"arch": "residual", "size": [32, 32]}, 0.3, 1.5),
-        ({"arch": "residual", "size": [64, 32], "width": 16, "blocks": 3}, 0.3, 1.5),
+        ({"arch": "residual", "size": [32, 32]}, 0.2, 0.9),
+        ({"arch": "residual", "size": [64, 32], "width": 16, "blocks": 3}, 0.2, 0.9),
         ({"arch": "style", "size": [32, 32]}, 0.7, 2.5),
         ({"arch": "mlp", "features": 2}, 0.3, 1.7),
     ],
