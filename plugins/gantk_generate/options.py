@@ -23,6 +23,7 @@ class GenerateConfig(TrainConfig):
     latent: PositiveInt = option(64, "numbers that a picture is made from")
     channels: PositiveInt = option(64, "width of the generator at its largest map")
     critic_channels: PositiveInt = option(64, "width of the critic at its largest map")
+    layers: PositiveInt = option(5, "hidden layers of both networks (mlp)")
     patch: Literal[1, 2, 4] = option(2, "pixels a side of what a position of the largest map stands for (residual)")
     conditional: bool = option(True, "learn the classes, where the data has labels")
     mirror: bool = option(False, "show each picture's mirror image too")

@@ -116,7 +116,7 @@ def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
         "critic_width": config.critic_channels,
     }
     if config.arch == "mlp":
-        return built | {"features": dataset.train.dimensions}
+        return built | {"features": dataset.train.dimensions, "layers": config.layers}
     if config.arch == "dcgan":
         built |= {"spectral_norm": config.spectral_norm, "batch_norm": config.batch_norm}
     if config.arch == "residual":
