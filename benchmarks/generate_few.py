@@ -46,15 +46,14 @@ def subset(archive: Path, count: int, folder: Path) -> Path:
     target = folder / f"fashion-{count}.zip"
     if not target.exists():
         whole = LabelledPictures(archive)
-        assert whole.labels is not None
-        order = sorted(range(len(whole)), key=lambda i: hashlib.sha256(whole.names[i].encode()).digest())
+        labels, names = whole.labels, whole.names
+        assert labels is not None
+        order = sorted(range(len(whole)), key=lambda i: hashlib.sha256(names[i].encode()).digest())
         each = count // len(whole.classes)
-        chosen = [
-            i for label in range(len(whole.classes)) for i in [j for j in order if whole.labels[j] == label][:each]
-        ]
+        chosen = [i for label in range(len(whole.classes)) for i in [j for j in order if labels[j] == label][:each]]
         folder.mkdir(parents=True, exist_ok=True)
-        labels = [int(whole.labels[i]) for i in chosen]
-        write_archive(target, [whole.picture(i) for i in chosen], labels, whole.classes)
+        pictures = [whole.picture(i) for i in chosen]
+        write_archive(target, pictures, [int(labels[i]) for i in chosen], whole.classes)
     return target
 
 
