@@ -49,10 +49,13 @@ def make(
     loss = losses.adversarial(config.loss)
     view = view or View(config)
     path_length = PathLength()
+    shapes = getattr(generator, "noise_shapes", ())
 
     def fake(ctx: Context) -> Tensor:
         def draw() -> Tensor:
-            return ctx.networks["generator"](ctx.randn(latent), _label(ctx))
+            # from the context, so that N processes see the noise that one would see
+            noise = [[ctx.randn(*shape) for shape in shapes]] if shapes else []
+            return ctx.networks["generator"](ctx.randn(latent), _label(ctx), *noise)
 
         return ctx.share("fake", draw, owner="generator")
 
@@ -188,7 +191,9 @@ class PathLength:
         noise = ctx.randn(*picture.shape[1:])[:half] / (picture[0, 0].numel() ** 0.5)
         (gradient,) = torch.autograd.grad((picture * noise).sum(), w, create_graph=True)
         lengths = gradient.square().sum(-1).reshape(len(w), -1).mean(1).sqrt()
-        self.mean = self.mean.to(lengths.device).lerp(lengths.detach().mean(), self.DECAY)
+        mean, now = self.mean.to(lengths.device), lengths.detach().mean()
+        # a move that is not finite is skipped by the engine, and must not stay in the mean for good
+        self.mean = torch.where(now.isfinite(), mean.lerp(now, self.DECAY), mean)
         return (lengths - self.mean).square().mean()
 
     def state_dict(self) -> dict[str, Any]:

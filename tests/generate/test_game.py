@@ -131,6 +131,17 @@ def test_a_fixed_strength_has_no_state_and_zero_changes_nothing() -> None:
     assert game.View(GenerateConfig())(x, torch.rand) is x
 
 
+def test_nothing_is_drawn_from_torchs_global_numbers() -> None:
+    """All of a step's noise is the context's: N processes, whose global numbers differ, must see what one sees."""
+    ends = []
+    for seed in (1, 2):
+        played = engine(**small(PRESETS["stylegan2"]))
+        torch.manual_seed(seed)
+        played.step()
+        ends.append(played.game.networks()["generator"].state_dict())
+    assert not differences(*ends)
+
+
 def test_path_length_approaches_its_moving_mean() -> None:
     """For a linear synthesis the lengths are known: ‖Jᵀy‖ of J = [a] is |a|·|y·e|, and the mean follows them."""
 
@@ -151,3 +162,11 @@ def test_path_length_approaches_its_moving_mean() -> None:
     length = 3 * 5**0.5
     assert path.mean.item() == pytest.approx(0.01 * length, rel=1e-5)
     assert loss.item() == pytest.approx((length * 0.99) ** 2, rel=1e-5)
+
+    class Broken:
+        @staticmethod
+        def randn(*shape: int) -> torch.Tensor:
+            return torch.full((4, *shape), torch.nan)
+
+    assert path(Linear(), torch.randn(4, 5), None, Broken()).isnan()  # type: ignore[arg-type]
+    assert path.mean.item() == pytest.approx(0.01 * length, rel=1e-5)  # one bad move is not remembered

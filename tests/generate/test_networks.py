@@ -364,6 +364,9 @@ def test_noise_is_random_while_training_and_fixed_after() -> None:
         assert torch.equal(generator(z), generator(z))
         w = generator.mapping(z)
         assert not torch.equal(generator.synthesis(w, "none"), generator.synthesis(w))
+        maps = [layer.noise[None, None] for layer in generator.styled]
+        assert [tuple(m.shape[1:]) for m in maps] == generator.noise_shapes
+        assert torch.allclose(generator.synthesis(w, maps), generator.synthesis(w), atol=1e-6)
     with pytest.raises(UsageError, match="noise"):
         generator.synthesis(w, "some")
 

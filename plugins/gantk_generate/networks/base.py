@@ -16,6 +16,8 @@ from gantoolkit.errors import UsageError
 SIDES = (16, 1024)  # shortest and longest side of a picture, in pixels
 SMALLEST = 4  # pixels: the shorter side of the smallest feature map is 4 to 7
 
+Noise = str | Sequence[Tensor]  # "fixed", "random" (torch's global generator), "none", or the noise itself
+
 
 class Generator(nn.Module):
     """z (N, latent), label (N,) int64 -> samples in about [-1, 1], fp32 or wider: pictures or points.
@@ -26,9 +28,11 @@ class Generator(nn.Module):
         latent: length of z, which is drawn from N(0, I).
         classes: number of classes; 0 means unconditional, and labels are then ignored.
         couples_batch: while training, a row of the output depends on the other rows (batch norm).
+        noise_shapes: of the normal noise that enters a sample beside z while training, in order.
     """
 
     couples_batch = False
+    noise_shapes: Sequence[tuple[int, ...]] = ()
 
     def __init__(self, latent: int, classes: int) -> None:
         super().__init__()
@@ -61,12 +65,13 @@ class Generator(nn.Module):
         """The vector w that the picture is made from, here the first layer's input: (N, inputs)."""
         return self.with_class(z, label)
 
-    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
-        """w as `mapping` gives it -> samples. `noise` ("fixed", "random", "none") matters to `style` only."""
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
+        """w as `mapping` gives it -> samples. `noise` matters to `style` only."""
         raise NotImplementedError
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.synthesis(self.mapping(z, label), "random" if self.training else "fixed")
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Noise = "random") -> Tensor:
+        """Samples. `noise`, with each of `noise_shapes` as (N, *shape), counts while training; else it is fixed."""
+        return self.synthesis(self.mapping(z, label), noise if self.training else "fixed")
 
 
 class Critic(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from .base import Critic, Generator, at_least, doublings, needed, wide
+from .base import Critic, Generator, Noise, at_least, doublings, needed, wide
 
 SLOPE = 0.2
 WIDEST = 8  # times the base width: beyond four doublings the small maps grow no wider
@@ -62,7 +62,7 @@ class DCGANGenerator(Generator):
             )
         _initialise(self)
 
-    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         x = self.dense(w).unflatten(1, (-1, *self.first))
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(F.relu(norm(x)))

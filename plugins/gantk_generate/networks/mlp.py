@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Critic, Generator, ProjectionHead, at_least, wide
+from .base import Critic, Generator, Noise, ProjectionHead, at_least, wide
 
 SLOPE = 0.2
 
@@ -35,7 +35,7 @@ class MLPGenerator(Generator):
         nn.init.normal_(self.last.weight, std=width**-0.5)
         nn.init.zeros_(self.last.bias)
 
-    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         return wide(self.last(_through(self.hidden, w)))
 
 

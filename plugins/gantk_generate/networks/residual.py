@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
 
-from .base import Critic, Generator, ProjectionHead, at_least, doublings, wide
+from .base import Critic, Generator, Noise, ProjectionHead, at_least, doublings, wide
 
 SLOPE = 0.2
 PATCHES = (1, 2, 4)  # log2 is the place
@@ -107,7 +107,7 @@ class ResidualGenerator(Generator):
         self.patch = patch
         self.pixels = _conv(widths[-1], channels, 1 if patch == 1 else 3, bias=False)
 
-    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         x = self.basis * self.modulate(w)[:, :, None, None]
         for i, (narrow, stage) in enumerate(zip(self.narrows, self.stages, strict=True)):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
 
-from .base import Critic, Generator, at_least, doublings, needed, wide
+from .base import Critic, Generator, Noise, at_least, doublings, needed, wide
 
 SLOPE = 0.2
 GAIN = 2**0.5
@@ -130,11 +130,11 @@ class StyledLayer(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(after))
 
-    def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: str | Tensor) -> Tensor:
         x = self.filter(self.conv(x, w, GAIN))
-        if noise != "none":
-            values = self.noise
-            if noise == "random":
+        if isinstance(noise, Tensor) or noise != "none":
+            values = noise if isinstance(noise, Tensor) else self.noise
+            if isinstance(noise, str) and noise == "random":
                 values = torch.randn(x.shape[0], 1, *self.noise.shape, dtype=values.dtype, device=values.device)
             x = x + (values * (self.strength * GAIN)).to(x.dtype)
         return F.leaky_relu(x + (self.bias * GAIN).to(x.dtype)[:, None, None], SLOPE)
@@ -179,6 +179,7 @@ class StyleGenerator(Generator):
             now = (h * 2**i, w * 2**i)
             self.styled.append(StyledLayer(before, after, latent, now, up=True))
             self.styled.append(StyledLayer(after, after, latent, now, up=False))
+        self.noise_shapes = [(1, *layer.noise.shape) for layer in self.styled]  # type: ignore[misc]
         self.pictures = nn.ModuleList(ModulatedConv(c, channels, 1, latent, demodulate=False) for c in widths)
         self.bias = nn.Parameter(torch.zeros(channels))
 
@@ -189,22 +190,24 @@ class StyleGenerator(Generator):
             w = F.leaky_relu(dense(w, GAIN), SLOPE)
         return wide(w)[:, None].expand(-1, len(self.styled) + 1, -1)
 
-    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         """w (N, L, D) -> pictures (N, C, H, W).
 
         Args:
-            noise: "fixed" (the same every time), "random" (torch's global generator) or "none".
+            noise: "fixed" (the same every time), "random" (torch's global generator), "none", or a map (N, 1, h, w) for
+                each styled layer.
 
         Raises:
             UsageError: another name of noise.
         """
-        if noise not in NOISES:
+        if isinstance(noise, str) and noise not in NOISES:
             raise UsageError("style: noise", expected=" or ".join(NOISES), actual=repr(noise))
-        x = self.styled[0](self.constant.expand(w.shape[0], -1, -1, -1), w[:, 0], noise)
+        maps = [noise] * len(self.styled) if isinstance(noise, str) else noise
+        x = self.styled[0](self.constant.expand(w.shape[0], -1, -1, -1), w[:, 0], maps[0])
         picture = wide(self.pictures[0](x, w[:, 1]))
         for i, to_picture in enumerate(self.pictures[1:], 1):
-            x = self.styled[2 * i - 1](x, w[:, 2 * i - 1], noise)
-            x = self.styled[2 * i](x, w[:, 2 * i], noise)
+            x = self.styled[2 * i - 1](x, w[:, 2 * i - 1], maps[2 * i - 1])
+            x = self.styled[2 * i](x, w[:, 2 * i], maps[2 * i])
             grown = F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
             picture = grown + to_picture(x, w[:, 2 * i + 1])
         return wide(picture + self.bias[:, None, None])
