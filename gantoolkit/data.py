@@ -21,7 +21,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff",
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What a task trains on."""
+    """What a task trains on. Where it has `notes`, a sequence of texts, a new run's log begins with them."""
 
     def __len__(self) -> int: ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from gantoolkit.data import split_by_name
 from gantoolkit.errors import GantkError, InputError, UsageError
-from gantoolkit.scan import FEWEST, MEMORY, REMEDY, Fit, conform, decode, refuse, scan, target
+from gantoolkit.scan import FEWEST, MEMORY, REMEDY, Fit, Size, conform, decode, refuse, scan, target
 from gantoolkit.task import DataReport
 
 Split = Literal["train", "held-out", "all"]
@@ -59,6 +59,7 @@ class LabelledPictures:
         split: "train", "held-out" or "all".
         limit: at most so many pictures, picked by the hash of their names.
         labelled: False leaves classes unread.
+        possible: (height, width) -> the nearest size that the networks can make, for a `size` of None.
 
     Attributes:
         size, channels, names, classes: as decided, for this split; classes is () when unlabelled.
@@ -74,7 +75,7 @@ class LabelledPictures:
         self,
         source: Path | str,
         *,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         channels: int | None = None,
         fit: Fit = "crop",
         mirror: bool = False,
@@ -82,6 +83,7 @@ class LabelledPictures:
         split: Split = "train",
         limit: int | None = None,
         labelled: bool = True,
+        possible: Callable[[int, int], Size] | None = None,
     ) -> None:
         if channels not in (None, 1, 3, 4) or fit not in get_args(Fit) or (size and min(size) < 1):
             expected = f"channels 1, 3 or 4, a size in pixels, and a fit of {', '.join(get_args(Fit))}"
@@ -92,7 +94,7 @@ class LabelledPictures:
         layout = found.layout
         self._store, self._names, self.classes = layout.store, layout.names, layout.classes
         self._labels = None if layout.labels is None else np.array(layout.labels, np.int64)
-        self.size, self.channels, notes = target(found, size, channels)
+        self.size, self.channels, notes = target(found, size, channels, possible)
         self.notes = tuple(layout.notes + notes)
         self._cache: np.ndarray | None = None
         if len(self._names) * self.size[0] * self.size[1] * self.channels <= MEMORY:
@@ -248,12 +250,17 @@ def _array(source: Path) -> np.ndarray:
 
 
 def check(
-    source: Path | str, *, size: tuple[int, int] | None = None, channels: int | None = None, labelled: bool = True
+    source: Path | str,
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    labelled: bool = True,
+    possible: Callable[[int, int], Size] | None = None,
 ) -> DataReport:
     """What training would make of a source and everything that is wrong with it; every picture is decoded.
 
     Args:
-        source, size, channels, labelled: as of `LabelledPictures`.
+        source, size, channels, labelled, possible: as of `LabelledPictures`.
     """
     source = Path(source)
     try:
@@ -279,7 +286,7 @@ def check(
         small, large = (pick(seen.tolist(), key=lambda s: s[0] * s[1]) for pick in (min, max))
         mixed = (seen[:, :2] != seen[0, :2]).any()
         report.facts["sizes"] = f"{small[1]}×{small[0]}" + (f" to {large[1]}×{large[0]}" if mixed else "")
-        (height, width), depth, notes = target(found, size, channels)
+        (height, width), depth, notes = target(found, size, channels, possible)
         report.facts["training"] = f"{width}×{height}, {depth} channels"
         layout.notes += notes
     if layout.notes:

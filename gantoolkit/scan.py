@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from gantoolkit.errors import GantkError, InputError
 from gantoolkit.layouts import Layout, read_layout
 
 Fit = Literal["crop", "pad", "stretch"]
+Size = tuple[int, int]  # height, width
 
 FEWEST = 8  # pictures or points: fewer are a mistake, not a data set
 MEMORY = 2**30  # bytes of decoded pictures that are kept
@@ -179,12 +180,18 @@ def conform(pixels: np.ndarray, size: tuple[int, int], channels: int, fit: Fit =
     return np.array(image).reshape(h, w, channels)
 
 
-def target(found: Scan, size: tuple[int, int] | None, channels: int | None) -> tuple[tuple[int, int], int, list[str]]:
-    """(size, channels, notes) that training uses: what was asked for, else what suits all pictures of the source."""
+def target(
+    found: Scan, size: Size | None, channels: int | None, possible: Callable[[int, int], Size] | None = None
+) -> tuple[Size, int, list[str]]:
+    """(size, channels, notes) that training uses: what was asked for, else what suits all pictures of the source.
+
+    Args:
+        possible: (height, width) -> the nearest size that the networks can make; a size that was asked for stays.
+    """
     seen = found.shapes[found.shapes[:, 0] > 0]
     if not len(seen):
         return size or (0, 0), channels or 3, []
-    notes = []
+    asked, notes = size, []
     grey, alpha = int((seen[:, 2] <= 2).sum()), int((seen[:, 2] % 2 == 0).sum())
     channels = channels or (1 if grey == len(seen) else 3)
     if channels != 1 and grey:
@@ -200,6 +207,9 @@ def target(found: Scan, size: tuple[int, int] | None, channels: int | None) -> t
         side = 1 << int(np.log2(np.percentile(seen[:, :2].min(1), 10)))
         size = (side, side)
         notes.append(f"sizes differ; {side}×{side} is the largest power of two that 9 of 10 pictures fill")
+    if asked is None and possible is not None and (near := possible(*size)) != size:
+        notes.append(f"networks cannot make {size[1]}×{size[0]}; {near[1]}×{near[0]} is the nearest size they can")
+        size = near
     small = int((seen[:, :2] < size).any(1).sum())
     if small:
         notes.append(f"{small:,} pictures are smaller than {size[1]}×{size[0]} and are enlarged")

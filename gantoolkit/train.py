@@ -143,6 +143,8 @@ class Training:
             self.log.truncate_after(state["total_nimg"], state["total_steps"])
         else:
             self.log.truncate_after(-1, 0)  # what was killed before its first checkpoint starts anew
+            for note in getattr(self.dataset, "notes", ()):
+                self._event(f"data: {note}")
         while len(self.played) < len(self.stages):
             stage = self.stages[len(self.played)]
             engine = self._start(stage)

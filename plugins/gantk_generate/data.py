@@ -23,6 +23,7 @@ class Data:
     Attributes:
         train, held_out: pictures or points; `held_out` is None when nothing is kept aside.
         classes: names of the classes to learn, () when there are none or they are not wanted.
+        notes: what was decided about the data, in words.
     """
 
     def __init__(self, config: GenerateConfig, folder: Path) -> None:
@@ -33,6 +34,8 @@ class Data:
         else:
             if bool(config.height) != bool(config.width):
                 raise UsageError("height and width belong together", remedy="set both, or neither")
+            from gantk_generate.networks import nearest
+
             self.train = LabelledPictures(
                 folder,
                 size=(config.height, config.width) if config.height else None,
@@ -41,12 +44,14 @@ class Data:
                 mirror=config.mirror,
                 held_out=config.held_out,
                 labelled=config.conditional,
+                possible=nearest,
             )
         try:
             self.held_out = self.train.with_split("held-out") if config.held_out else None
         except InputError:  # of a few samples, a tenth may be none
             self.held_out = None
         self.classes: tuple[str, ...] = self.train.classes
+        self.notes: tuple[str, ...] = self.train.notes
 
     def __len__(self) -> int:
         return len(self.train)
