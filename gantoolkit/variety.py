@@ -51,7 +51,7 @@ class Axes:
         rows = self._rows(reals)
         self.mean = rows.mean(0)
         # of float64, so that nearly equal axes come out alike whatever the threads
-        _, vectors = torch.linalg.eigh((rows - self.mean).double().T.cov())
+        _, vectors = torch.linalg.eigh((rows - self.mean).double().T.cov().view(rows.shape[1], -1))
         self.axes = vectors.flip(1)[:, :count].float()
 
     def __call__(self, samples: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class Sampler:
         self.generator.load_state_dict(model.weights[MAIN])
         self.generator.to(self.device).eval().requires_grad_(False)
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.arch: str = config["arch"]
         self.latent: int = config["latent"]
         self.size: tuple[int, int] = tuple(config.get("size", (1, 1)))  # type: ignore[assignment]
         self.channels: int = config.get("channels", 3)
@@ -115,7 +116,16 @@ class Sampler:
         return truncate(inputs, torch.stack([self._means[label] for label in of]), psi)
 
     def render(self, inputs: Tensor) -> list[np.ndarray]:
-        """Pictures, uint8 H,W,C, of the generator's inputs."""
+        """Pictures, uint8 H,W,C, of the generator's inputs.
+
+        Raises:
+            UsageError: the model makes points.
+        """
+        if self.arch == "mlp":
+            raise UsageError(
+                f"the model {self.name!r} makes points, and no pictures",
+                remedy="in Python, gantoolkit.load(…).generator takes latents and gives points",
+            )
         made = self._chunked(lambda w, _: self.generator.synthesis(w), inputs, None)
         return list(to_uint8(made))
 

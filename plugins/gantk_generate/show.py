@@ -71,17 +71,23 @@ def beside_nearest(made: Sequence[np.ndarray], known: Sequence[np.ndarray], besi
 
 
 def scatter(config: GenerateConfig, dataset: Data, generator: nn.Module, side: int = 384) -> np.ndarray:
-    """Points in the plane (their first two numbers): real ones grey, made ones blue."""
-    real = dataset.bank("train", POINTS)["image"]
+    """Points in the plane (their first two numbers, or one and 0): real ones grey, made ones blue."""
+    real = _plane(dataset.bank("train", POINTS)["image"])
     z = torch.randn(POINTS, config.latent, generator=torch.Generator().manual_seed(0)).to(config.device)
-    made = generator(z, None).float().cpu()
-    low, high = real[:, :2].amin(0), real[:, :2].amax(0)
+    made = _plane(generator(z, None).float().cpu())
+    low, high = real.amin(0), real.amax(0)
+    extent = torch.where(high > low, high - low, 1.0)
     picture = np.full((side, side, 3), 255, np.uint8)
     for points, colour in ((real, (190, 190, 190)), (made, (20, 80, 200))):
-        place = (0.1 + 0.8 * (points[:, :2] - low) / (high - low)).clamp(0, 1) * (side - 1)
+        place = (0.1 + 0.8 * (points - low) / extent).clamp(0, 1) * (side - 1)
         columns, rows = place[:, 0].round().long().numpy(), (side - 1 - place[:, 1].round()).long().numpy()
         picture[rows, columns] = colour
     return picture
+
+
+def _plane(points: Tensor) -> Tensor:
+    """N,2 of N,D."""
+    return torch.nn.functional.pad(points, (0, max(0, 2 - points.shape[1])))[:, :2]
 
 
 def _strip(generator: Any, z: Tensor, label: Tensor | None, device: str) -> list[np.ndarray]:

@@ -39,18 +39,29 @@ class Generate(Task):
         from gantk_generate.data import Data
         from gantoolkit import losses
         from gantoolkit.augment import Augment
+        from gantoolkit.features import extractor
 
         if folder is None:
             raise UsageError("no pictures were named", remedy="gantk train generate FOLDER/")
-        losses.adversarial(config.loss)  # wrong names are said before the pictures are read
+        losses.adversarial(config.loss)  # what makes no sense is said before the pictures are read
         if config.augment:
             Augment(config.augment)
+        if config.arch != "mlp":
+            extractor(config.features)
+        if config.arch != "dcgan" and (config.spectral_norm or config.batch_norm):
+            raise UsageError(
+                "spectral_norm and batch_norm belong to one architecture",
+                expected="arch dcgan",
+                actual=config.arch,
+                remedy="leave them out, or train with --arch dcgan",
+            )
         return Data(config, folder)
 
     def check(self, folder: Path) -> DataReport:
+        from gantk_generate.networks import nearest
         from gantoolkit import labelled
 
-        return labelled.check(folder)
+        return labelled.check(folder, possible=nearest)
 
     def stages(self, config: GenerateConfig) -> Sequence[Stage]:
         return [Stage("adversarial", config.nimg)]

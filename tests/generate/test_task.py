@@ -67,6 +67,31 @@ def test_points_train_too(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(64, 2)))
     assert train(tmp_path / "points.npy", tmp_path / "run", "--preset", "points", "--nimg", 16) == 0
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
+    assert call(["run", "generate", "-m", str(tmp_path / "run"), "-n", "2", "-o", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_points_on_a_line_train_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "line.npy", np.random.default_rng(0).normal(size=(64, 1)))
+    assert train(tmp_path / "line.npy", tmp_path / "run", "--preset", "points", "--nimg", 16) == 0
+
+
+def test_sizes_that_networks_cannot_make_become_the_nearest_and_it_is_said(tmp_path: Path) -> None:
+    rng, folder = np.random.default_rng(0), tmp_path / "data"
+    folder.mkdir()
+    for index in range(10):
+        Image.fromarray(rng.integers(0, 256, (20, 37, 4), np.uint8)).save(folder / f"{index}.png")
+    config = GenerateConfig(device="cpu", held_out=0.0)
+    data = Generate().dataset(config, folder)
+    assert data.train.size == (20, 36) and data.train.picture(0).shape == (20, 36, 3)
+    assert any("36×20 is the nearest" in note for note in data.notes)
+    assert Generate().check(folder).facts["training"] == "36×20, 3 channels"
+    run = tmp_path / "run"
+    assert train(folder, run, "--nimg", 8, "--picture-channels", 4) == 0  # with alpha, scores and all
+    assert "36×20 is the nearest" in (run / "log.jsonl").read_text()
+    with pytest.raises(UsageError, match="nearest possible size"):  # what was asked for is not changed
+        task, asked = Generate(), config.model_copy(update={"height": 20, "width": 37})
+        task.game(asked, task.dataset(asked, folder), "adversarial")
 
 
 def test_every_preset_builds_its_networks(shapes: Path) -> None:
@@ -85,7 +110,14 @@ def test_classes_can_be_left_out(shapes: Path) -> None:
 
 
 def test_wrong_words_are_said_before_the_pictures_are_read(tmp_path: Path) -> None:
-    for wrong in ({"loss": "hingee"}, {"augment": "colour"}, {"height": 32}):
+    wrongs = (
+        {"loss": "hingee"},
+        {"augment": "colour"},
+        {"height": 32},
+        {"features": "nosuch"},
+        {"spectral_norm": True},
+    )
+    for wrong in wrongs:
         with pytest.raises(UsageError):
             Generate().dataset(GenerateConfig(device="cpu", **wrong), draw_shapes(tmp_path / str(wrong), 8))
     with pytest.raises(UsageError, match="gantk train generate"):
