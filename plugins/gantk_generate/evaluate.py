@@ -36,24 +36,29 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     """Print one line a figure with its protocol; JSON rows with `--json`."""
     if options.data is None:
         raise UsageError("no real pictures were named", remedy="gantk eval generate REAL/ --model MODEL")
-    if options.sheet is not None and options.sheet.exists():
-        raise UsageError(f"{options.sheet} exists already", remedy="give the sheet another name")
+    for what, path in (("sheet", options.sheet), ("cards", options.save)):
+        if path is not None and path.exists():
+            raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
     before = _cards(options.against) if options.against is not None else []
     extract = extractor(options.features)
     sampler = None if options.fakes else Sampler(find("generate", options.model), options.device)
     size, channels = (sampler.size, sampler.channels) if sampler else (None, None)
     real = LabelledPictures(options.data, size=size, channels=channels)
+    for note in real.notes:
+        console.say(f"real pictures: {note}")
     training = None
     if options.training is not None:
         training = LabelledPictures(options.training, size=real.size, channels=real.channels)
     with console.progress(options.number, "pictures", "making pictures") as bar:
         made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
-        pictures = list(_counted(made.pictures, bar))
+        pictures = list(_counted(map(_opaque, made.pictures), bar))
 
     def described(source: LabelledPictures, split: str) -> FeatureSet:
         rows = _chosen(len(source), options.number)
         content = f"{source.fingerprint}-{options.number}"
-        return describe(source.pictures(rows), extract, source=source.source.name, split=split, cache=content)
+        return describe(
+            map(_opaque, source.pictures(rows)), extract, source=source.source.name, split=split, cache=content
+        )
 
     with console.progress(len(pictures), "pictures", "describing pictures") as bar:
         fakes = describe(_counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed)
@@ -67,11 +72,12 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         console.say(card.line())
         console.result({"card": card.to_dict()})
     if options.save is not None:
+        options.save.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.save, json.dumps([card.to_dict() for card in cards], indent=2).encode())
         console.say(f"cards: {options.save}")
     if options.sheet is not None:
         beside = real if training is None else training
-        known_pictures = list(beside.pictures(_chosen(len(beside), show.BESIDE)))
+        known_pictures = list(map(_opaque, beside.pictures(_chosen(len(beside), show.BESIDE))))
         images.write(Picture(show.beside_nearest(pictures[:8], known_pictures)), options.sheet)
         console.say(f"sheet: {options.sheet}")
     _compare(cards, before, console)
@@ -114,13 +120,13 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
     extract = extractor(config.features)
     chosen = _chosen(len(source), config.score_pictures)
     real = describe(
-        source.pictures(chosen),
+        map(_opaque, source.pictures(chosen)),
         extract,
         source="data",
         split=split,
         cache=f"{source.fingerprint}-{split}-{config.held_out}-{len(chosen)}-{source.size}",
     )
-    fake = describe(_made(config, dataset, generator), extract, source="generator", split="made")
+    fake = describe(map(_opaque, _made(config, dataset, generator)), extract, source="generator", split="made")
     cards = [distributions.frechet(real, fake), distributions.kid(real, fake, subsets=KID_SUBSETS, seed=0)]
     return [*cards, distributions.precision(real, fake), distributions.recall(real, fake)]
 
@@ -139,6 +145,11 @@ def _made(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Iterab
         yield from to_uint8(generator(z, label))
 
 
+def _opaque(picture: np.ndarray) -> np.ndarray:
+    """H,W,C uint8 as extractors see it: alpha over white."""
+    return show.as_rgb(picture) if picture.shape[2] == 4 else picture
+
+
 def _chosen(total: int, most: int) -> np.ndarray:
     """The same random rows of a set every time, so that a sorted folder is not cut by class."""
     return np.sort(np.random.default_rng(0).permutation(total)[:most])
@@ -149,7 +160,7 @@ def _accuracy(pictures: list[np.ndarray], labels: Any, real: LabelledPictures, s
 
     if labels is None or real.labels is None:
         raise UsageError("--accuracy needs classes on both sides", actual="pictures without labels")
-    truth = np.stack(list(real.pictures()))
+    truth = np.stack(list(map(_opaque, real.pictures())))
     return classification_accuracy_score(
         np.stack(pictures), np.asarray(labels), truth, real.labels, classes=len(real.classes), seed=seed
     )

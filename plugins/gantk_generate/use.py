@@ -12,9 +12,9 @@ import torch
 from gantk_generate import latents, show
 from gantk_generate.options import RunOptions
 from gantk_generate.sampler import Sampler
-from gantoolkit import images
+from gantoolkit import images, scan
 from gantoolkit.animation import write_animation
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
 from gantoolkit.task import Console
@@ -104,14 +104,11 @@ def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Con
 
 def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path, console: Console) -> int:
     """The picture that the model can make which is nearest to a file."""
-    from PIL import Image
-
-    picture = images.read(file).pixels
-    height, width = sampler.size
-    eight = picture if picture.dtype == np.uint8 else (picture / np.iinfo(picture.dtype).max * 255).astype(np.uint8)
-    small = np.asarray(Image.fromarray(show.as_rgb(eight)).resize((width, height), Image.Resampling.LANCZOS))
-    if sampler.channels == 1:
-        small = small.mean(axis=2, keepdims=True).round().astype(np.uint8)
+    try:
+        pixels, _ = scan.decode(file.read_bytes(), file.name)
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    small = scan.conform(pixels, sampler.size, sampler.channels)  # as training saw its pictures
     label = sampler.labels(1, options.label) if options.label else None
     found = latents.project(small, sampler.generator, seed=options.seed, label=label)
     made = sampler.render(found.latent)[0]

@@ -40,6 +40,8 @@ def test_cards_are_kept_and_mismatched_ones_refused(
 ) -> None:
     kept = tmp_path / "cards.json"
     assert evaluate(shapes, "-m", saved, "-n", 40, "--save", kept) == 0
+    assert evaluate(shapes, "-m", saved, "-n", 40, "--save", kept) == 2  # nothing is overwritten
+    capsys.readouterr()
     assert evaluate(shapes, "-m", saved, "-n", 40, "--truncation", 0.5, "--against", kept) == 0
     heard = capsys.readouterr()
     assert "against" in heard.out and "not compared" not in heard.err

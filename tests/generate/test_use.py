@@ -12,6 +12,7 @@ from PIL import Image
 
 import gantoolkit
 from gantk_generate.sampler import Sampler
+from gantoolkit import images
 from gantoolkit.cli import call
 from gantoolkit.errors import UsageError
 from gantoolkit.model import Model
@@ -113,6 +114,14 @@ def test_directions_and_mixing_are_sheets(saved: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "directions.png").mode == "RGB"
     # the residual pair has one latent for all layers: there are no styles to mix
     assert run(saved, "--mix", "-o", tmp_path, "--quiet") == 2
+
+
+def test_any_picture_can_be_projected_and_what_is_none_is_said(saved: Path, tmp_path: Path) -> None:
+    text, deep = tmp_path / "text.png", tmp_path / "deep.tif"
+    text.write_text("hello")
+    images.write(images.Picture(np.random.default_rng(0).random((20, 30, 1), np.float32)), deep)
+    for file, code in ((text, 3), (tmp_path, 3), (deep, 0)):
+        assert run(saved, "--project", file, "-o", tmp_path / "out", "--quiet") == code
 
 
 def test_projection_finds_a_picture_of_its_own(saved: Path, sampler: Sampler, tmp_path: Path) -> None:
