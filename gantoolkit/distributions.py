@@ -36,8 +36,9 @@ def frechet(real: FeatureSet, fake: FeatureSet) -> MetricCard:
 def frechet_infinity(real: FeatureSet, fake: FeatureSet, points: int = 15, seed: int = 0) -> MetricCard:
     """Fréchet distance extrapolated to endlessly many generated pictures: Chong & Forsyth 2020, arXiv:1911.07023.
 
-    Its bias is linear in 1/M: distances of `points` random parts, from M/10 to all M generated pictures, are fitted
-    by a line in 1/M, whose value at 0 is the figure. The bias of the real pictures' number stays. The interval is
+    Its bias is linear in 1/M once M is well above the features' length F: distances of `points` random parts, from
+    M/10 (but above F, where half of all allows it) to all M generated pictures, are fitted by a line in 1/M, whose
+    value at 0 is the figure. The bias of the real pictures' number stays. The interval is
     95 % of the fit's intercept; the parts overlap, so it is too narrow rather than too wide.
 
     Raises:
@@ -50,7 +51,8 @@ def frechet_infinity(real: FeatureSet, fake: FeatureSet, points: int = 15, seed:
     if n < 20 or points < 3:
         raise UsageError("too few to extrapolate", expected="≥ 20 pictures, ≥ 3 points", actual=f"{n} and {points}")
     rng = np.random.default_rng(seed)
-    sizes = np.linspace(n // 10, n, points).round().astype(int).clip(2)
+    smallest = max(n // 10, min(fake.features.shape[1] + 1, n // 2), 2)
+    sizes = np.linspace(smallest, n, points).round().astype(int)
     parts = [fake.features[rng.permutation(n)[:size]] for size in sizes]
     x, y = 1 / sizes, np.array([_frechet(real.moments, moments(part)) for part in parts])
     slope, value = (float(v) for v in np.polyfit(x, y, 1))

@@ -54,8 +54,10 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         pictures = list(_counted(map(_opaque, made.pictures), bar))
 
     def described(source: LabelledPictures, split: str) -> FeatureSet:
-        rows = _chosen(len(source), options.number)
-        content = f"{source.fingerprint}-{options.number}"
+        # of training pictures all: a copy of one that was left out would not be found
+        number = len(source) if split == "training" else options.number
+        rows = _chosen(len(source), number)
+        content = f"{source.fingerprint}-{number}"
         return describe(
             map(_opaque, source.pictures(rows)), extract, source=source.source.name, split=split, cache=content
         )
@@ -80,8 +82,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         known_pictures = list(map(_opaque, beside.pictures(_chosen(len(beside), show.BESIDE))))
         images.write(Picture(show.beside_nearest(pictures[:8], known_pictures)), options.sheet)
         console.say(f"sheet: {options.sheet}")
-    _compare(cards, before, console)
-    return 0
+    return _compare(cards, before, console)
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,14 @@ def _cards(path: Path) -> list[MetricCard]:
         raise InputError(f"{path} holds no cards: {error}", remedy="write one with --save") from error
 
 
-def _compare(cards: Sequence[MetricCard], before: Sequence[MetricCard], console: Console) -> None:
-    known = {card.name: card for card in before}
+def _compare(cards: Sequence[MetricCard], before: Sequence[MetricCard], console: Console) -> int:
+    """Say how far each card is from the kept one of its name; 2 when one was measured differently."""
+    known, code = {card.name: card for card in before}, 0
     for card in cards:
         if card.name in known:
             try:
                 console.say(f"against {card.name}: {compare(card, known[card.name])}")
             except UsageError as error:
                 console.warn(f"not compared: {error}")
+                code = UsageError.exit_code
+    return code

@@ -49,7 +49,7 @@ class GenerateConfig(TrainConfig):
     )
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)
     ramp_nimg: PositiveInt = option(100_000, "images in which an adapted strength could go from 0 to 1")
-    score_pictures: PositiveInt = option(1_000, "pictures made for an evaluation while training")
+    score_pictures: PositiveInt = option(1_000, "pictures made for an evaluation while training", ge=16)
     features: str = option("efficientnet-lite0@64", "what scores while training look at")
 
 
@@ -61,7 +61,7 @@ class RunOptions(Options):
 
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     number: PositiveInt = option(64, "pictures to make", "-n")
-    seed: NonNegativeInt = option(0, "picture i is made from seed + i")
+    seed: NonNegativeInt = option(0, "picture i is made from seed + i", le=2**62)
     label: list[str] = option([], "classes to make, by name or number; all in turn by default", "--class")
     truncation: float = option(1.0, "below 1: nearer to the mean picture, less variety", ge=0, le=2)
     out: Path | None = option(None, "folder for the pictures; default gantk-generate", "-o")
@@ -86,7 +86,7 @@ class EvalOptions(Options):
     features: str = option(
         "efficientnet-lite0", "an extractor: efficientnet-lite0[@SIZE], pixels@16, inception:FILE, …"
     )
-    seed: NonNegativeInt = option(0, "of the pictures made and of every draw")
+    seed: NonNegativeInt = option(0, "of the pictures made and of every draw", le=2**62)
     truncation: float = option(1.0, "as in `gantk run generate`", ge=0, le=2)
     accuracy: bool = option(False, "also fit a classifier on generated pictures alone (labelled data)")
     save: Path | None = option(None, "write the cards to this JSON file")

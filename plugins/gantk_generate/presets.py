@@ -72,7 +72,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "beta1": 0.0,
         "beta2": 0.9,
     },
-    # Karras et al. 2020 (arXiv:1912.04958): lazy R1 every 16, path length every 4, rate 2.5e-3
+    # Karras et al. 2020 (arXiv:1912.04958): lazy R1 every 16, path length every 4; rate 2.5e-3 as in 2006.06676
     "stylegan2": {
         "arch": "style",
         "latent": 128,
@@ -82,6 +82,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "gamma_end": 1.0,
         "path_length": 2.0,
         "path_every": 4,
+        "ema_nimg": 10_000.0,
         "lr": 2.5e-3,
         "lr_end": 1.0,
     },

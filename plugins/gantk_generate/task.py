@@ -72,7 +72,9 @@ class Generate(Task):
         built = network_config(config, dataset)
         generator, critic = networks.build_generator(built), networks.build_critic(built)
         height, width = built.get("size", (32, 32))
-        gamma = game.gamma_rule(height * width, config.batch) if config.gamma is None else config.gamma
+        gamma = config.gamma
+        if gamma is None:
+            gamma = game.gamma_rule(height * width, config.batch, config.penalty)
         view = game.View(config)
         gauges = health.gauges(config, dataset, generator, critic, view)
         return game.make(config, generator, critic, latent=config.latent, gamma=gamma, view=view, gauges=gauges)

@@ -102,6 +102,8 @@ def test_gamma_grows_with_the_picture_and_shrinks_with_the_batch() -> None:
     assert game.gamma_rule(1024, 128) == pytest.approx(0.1)
     assert game.gamma_rule(4096, 128) == pytest.approx(0.8)
     assert game.gamma_rule(1024, 32) == pytest.approx(0.2)
+    assert game.gamma_rule(256**2, 16, "r1") == pytest.approx(0.8192)  # the paper's 256² on one GPU
+    assert game.gamma_rule(1024, 32, "gp") == 10.0
 
 
 def test_resuming_with_adaptive_augmentation_is_exact() -> None:
