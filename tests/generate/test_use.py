@@ -130,3 +130,12 @@ def test_projection_finds_a_picture_of_its_own(saved: Path, sampler: Sampler, tm
     torch.set_num_threads(1)
     assert run(saved, "--project", picture, "--class", "disc", "-o", tmp_path / "out", "--quiet") == 0
     assert (tmp_path / "out" / "projection.png").is_file()
+
+
+def test_the_bundled_model_shows_a_sheet_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["run", "generate", "-n", "10", "-o", str(tmp_path)]) == 0
+    heard = capsys.readouterr().out
+    assert "fashion-32" in heard and "next: gantk train generate" in heard
+    assert len(list(tmp_path.glob("*.png"))) == 11
+    picture = np.asarray(Image.open(tmp_path / "0007-sneaker.png"))
+    assert picture.shape == (32, 32) and picture.std() > 20  # grey, and not empty
