@@ -34,7 +34,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "channels": 64,
         "critic_channels": 64,
         "batch": 256,
-        "nimg": 3_840_000,
+        "nimg": 6_400_000,
         "gamma": 5e-3,
         "gamma_end": 0.01,
         "penalty_every": 1,
