@@ -91,6 +91,9 @@ class Sampler:
     def _number(self, name: int | str) -> int:
         if str(name) in self.classes:
             return self.classes.index(str(name))
+        alike = [number for number, word in enumerate(self.classes) if word.lower() == str(name).lower()]
+        if len(alike) == 1:
+            return alike[0]
         if str(name).isdecimal() and int(name) < len(self.classes):
             return int(name)
         known = ", ".join(f"{number} {word}" for number, word in enumerate(self.classes))

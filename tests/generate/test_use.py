@@ -46,6 +46,7 @@ def test_files_and_the_python_call_agree_for_1_and_64(saved: Path, sampler: Samp
 
 def test_classes_by_name_and_number(sampler: Sampler) -> None:
     assert np.array_equal(sampler(1, label="square")[0], sampler(1, label=1)[0])
+    assert np.array_equal(sampler(1, label="Square")[0], sampler(1, label=1)[0])
     assert not np.array_equal(sampler(1, label="square")[0], sampler(1, label="disc")[0])
     with pytest.raises(UsageError, match="0 disc, 1 square"):
         sampler(1, label="circle")
