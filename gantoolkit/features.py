@@ -101,26 +101,17 @@ class EfficientNetLite0:
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Five feature maps of pictures N,3,H,W in [0, 1], H and W at least 16."""
-        self._check(x, self.min_size)
+        check_pictures(x, self.name, self.min_size)
         return self._network(x).stages(x)
 
     def vectors(self, x: Tensor) -> Tensor:
         """N,1280 of pictures N,3,H,W in [0, 1]."""
-        self._check(x, 1)
+        check_pictures(x, self.name)
         return self._network(x).vectors(_resized(x, self.input_size))
 
     def _network(self, x: Tensor) -> _Lite0:
         # Half-precision pictures meet fp32 weights: autocast, if on, chooses the precision of each layer.
         return _lite0(self._path, x.device, torch.float64 if x.dtype == torch.float64 else torch.float32)
-
-    def _check(self, x: Tensor, min_size: int) -> None:
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < min_size:
-            raise UsageError(
-                f"{self.name} describes colour pictures of at least {min_size} pixels a side",
-                expected="a tensor N,3,H,W in [0, 1]",
-                actual=f"shape {tuple(x.shape)}",
-                remedy="repeat a grey channel three times; enlarge a tiny picture",
-            )
 
 
 class _Lite0(nn.Module):
@@ -320,6 +311,21 @@ def perceptual_distance(x: Tensor, y: Tensor, extractor: Extractor | None = None
     pairs = list(zip(extractor.stages(x), extractor.stages(y), strict=True))
     distances = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(distances).mean(0)
+
+
+def check_pictures(x: Tensor, name: str, min_size: int = 1) -> None:
+    """Nothing if an extractor of this name can take x.
+
+    Raises:
+        UsageError: not N,3,H,W with sides of at least `min_size`.
+    """
+    if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < min_size:
+        raise UsageError(
+            f"{name} describes colour pictures of at least {min_size} pixels a side",
+            expected="a tensor N,3,H,W in [0, 1]",
+            actual=f"shape {tuple(x.shape)}",
+            remedy="repeat a grey channel three times; enlarge a tiny picture",
+        )
 
 
 def _resized(x: Tensor, size: int) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import InputError
+from gantoolkit.features import check_pictures
 
 Step = tuple[str, int, tuple[int, int], int]
 Branch = list[Step | list[Step]]
@@ -70,13 +71,7 @@ class Inception:
 
     def _scaled(self, x: Tensor, min_size: int) -> Tensor:
         """(255·x − 128) / 128, as the TensorFlow graph begins."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < min_size:
-            raise UsageError(
-                f"{self.name} describes colour pictures of at least {min_size} pixels a side",
-                expected="a tensor N,3,H,W in [0, 1]",
-                actual=f"shape {tuple(x.shape)}",
-                remedy="repeat a grey channel three times; enlarge a tiny picture",
-            )
+        check_pictures(x, self.name, min_size)
         return (x.float() * 255 - 128) / 128
 
 

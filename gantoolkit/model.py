@@ -132,6 +132,36 @@ class Model:
         return {"name": self.name, "task": self.task, "network": dict(self.config), "parameters": sizes}
 
 
+def starting_card(title: str, about: str, config: Mapping[str, Any], figures: str) -> str:
+    """The start of a model card, Markdown: what is known without the trainer's words.
+
+    Args:
+        title: the model's name.
+        about: what it does and how large it is, a sentence or two.
+        config: how it was trained; values of None are left out.
+        figures: the command that measures it.
+    """
+    lines = [
+        f"# {title}",
+        "",
+        about,
+        "",
+        "## Training",
+        "",
+        *(f"- {key}: {value}" for key, value in sorted(config.items()) if value is not None),
+        "",
+        "## Data and licence",
+        "",
+        "Not stated. Say here what it was trained on, and under which licence the weights may be used.",
+        "",
+        "## Figures",
+        "",
+        f"Not measured. `{figures}` prints them with their protocol.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def is_model(folder: Path) -> bool:
     """Whether a folder looks like a model's (a run has a `config.json` too, but no hashes in it)."""
     return _task_of(folder) is not None
@@ -247,4 +277,14 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-__all__ = ["MAIN", "Model", "ModelEntry", "find", "import_folder", "imported", "is_model", "user_models"]
+__all__ = [
+    "MAIN",
+    "Model",
+    "ModelEntry",
+    "find",
+    "import_folder",
+    "imported",
+    "is_model",
+    "starting_card",
+    "user_models",
+]

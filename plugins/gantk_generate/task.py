@@ -138,28 +138,12 @@ def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
 
 
 def card(config: GenerateConfig, dataset: Data, generator: Mapping[str, Any]) -> str:
-    """The start of a model card: what is known without the trainer's words."""
+    """What is known of the model without the trainer's words."""
+    from gantoolkit.model import starting_card
+
     size = sum(tensor.numel() for tensor in generator.values())
-    changed = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
-    classes = ", ".join(dataset.classes)
-    lines = [
-        "# generate",
-        "",
-        f"Makes pictures from {config.latent} random numbers ({size:,} parameters)."
-        + (f" Classes: {classes}." if classes else ""),
-        "",
-        "## Training",
-        "",
-        f"- samples: {len(dataset):,}",
-        *(f"- {key}: {value}" for key, value in sorted(changed.items())),
-        "",
-        "## Data and licence",
-        "",
-        "Not stated. Say here what it was trained on, and under which licence the weights may be used.",
-        "",
-        "## Figures",
-        "",
-        "Not measured. `gantk eval generate REAL/ --model THIS` prints them with their protocol.",
-        "",
-    ]
-    return "\n".join(lines)
+    about = f"Makes samples from {config.latent} random numbers ({size:,} parameters)."
+    if dataset.classes:
+        about += f" Classes: {', '.join(dataset.classes)}."
+    known = config.model_dump(mode="json") | {"samples": len(dataset)}
+    return starting_card("generate", about, known, "gantk eval generate REAL/ --model THIS")

@@ -158,30 +158,13 @@ class Superres(Task):
 
 
 def card(name: str, config: SuperresConfig, variants: Mapping[str, Any]) -> str:
-    """The start of a model card: what is known without the trainer's words."""
-    changed = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
+    """What is known of the model without the trainer's words."""
+    from gantoolkit.model import starting_card
+
     sizes = {key: sum(tensor.numel() for tensor in state.values()) for key, state in variants.items()}
-    lines = [
-        f"# {name}",
-        "",
-        f"Enlarges pictures ×{config.scale}. Weights: "
-        + ", ".join(f"`{key}` ({size:,} parameters)" for key, size in sizes.items())
-        + ".",
-        "",
-        "## Training",
-        "",
-        *(f"- {key}: {value}" for key, value in sorted(changed.items())),
-        "",
-        "## Data and licence",
-        "",
-        "Not stated. Say here what it was trained on, and under which licence the weights may be used.",
-        "",
-        "## Figures",
-        "",
-        "Not measured. `gantk eval superres HR/ --model THIS` prints them with their protocol.",
-        "",
-    ]
-    return "\n".join(lines)
+    weights = ", ".join(f"`{key}` ({size:,} parameters)" for key, size in sizes.items())
+    about = f"Enlarges pictures ×{config.scale}. Weights: {weights}."
+    return starting_card(name, about, config.model_dump(mode="json"), "gantk eval superres HR/ --model THIS")
 
 
 def _pair(truth: np.ndarray, config: SuperresConfig) -> tuple[Tensor, Tensor]:
