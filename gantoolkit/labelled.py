@@ -9,6 +9,7 @@ import copy
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -102,28 +103,29 @@ class LabelledPictures:
             for index in range(len(self._names)):
                 raw = found.kept[index] if found.kept else None
                 self._cache[index] = self._prepare(index, raw)
-        self._chosen = _rows(self._names, held_out, split, limit, self.source)
+        self._choose(split, limit)
 
     def with_split(self, split: Split, limit: int | None = None) -> LabelledPictures:
         """Another part of the same source, sharing what was read."""
         other = copy.copy(self)
-        other._chosen = _rows(self._names, self.held_out, split, limit, self.source)
+        other._choose(split, limit)
         return other
+
+    def _choose(self, split: Split, limit: int | None) -> None:
+        self._chosen = _rows(self._names, self.held_out, split, limit, self.source)
+        self.names = tuple(self._names[i] for i in self._chosen)
+        self.labels = None if self._labels is None else self._labels[self._chosen]
+        self.__dict__.pop("fingerprint", None)
 
     def __len__(self) -> int:
         return len(self._chosen)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._names[i] for i in self._chosen)
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        return None if self._labels is None else self._labels[self._chosen]
-
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of names, contents, classes and of how pictures are read: other values, another fingerprint."""
+        """A hash of names, contents, classes and of how pictures are read: other values, another fingerprint.
+
+        Of a folder it reads every file, once.
+        """
         digest = hashlib.sha256(repr((self.size, self.channels, self.fit, self.classes)).encode(errors="replace"))
         for index in self._chosen:
             label = None if self._labels is None else int(self._labels[index])
@@ -161,8 +163,8 @@ class LabelledPictures:
             pixels = pixels[:, ::-1]
         image = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32, order="C"))
         item = {"image": image.div_(127.5).sub_(1)}
-        if self._labels is not None:
-            item["label"] = torch.tensor(int(self._labels[self._chosen[index]]))
+        if self.labels is not None:
+            item["label"] = torch.tensor(int(self.labels[index]))
         return item
 
 

@@ -14,8 +14,6 @@ from gantk_generate.options import GenerateConfig
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.labelled import LabelledPictures, Points
 
-BANK = 512  # held-out samples that gauges look at
-
 
 class Data:
     """The training samples; `held_out` are never trained on.
@@ -59,11 +57,13 @@ class Data:
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         return self.train.item(index, rng)
 
-    def bank(self, which: str, count: int = BANK) -> dict[str, Tensor]:
-        """`count` samples at most of "train" or "held_out", as batches hold them; always the same ones."""
+    def bank(self, which: str, count: int) -> dict[str, Tensor]:
+        """`count` samples at most of "train" or "held_out", as batches hold them; always the same ones.
+
+        In random order: the first ones are of all classes, however the data are sorted.
+        """
         source = getattr(self, which)
         rng = np.random.default_rng(0)
-        chosen = np.sort(rng.permutation(len(source))[:count])
-        items = [source.item(int(index), rng) for index in chosen]
+        items = [source.item(int(index), rng) for index in rng.permutation(len(source))[:count]]
         keys = ["image", *(["label"] if self.classes else [])]
         return {key: torch.stack([torch.as_tensor(item[key]) for item in items]) for key in keys}

@@ -15,10 +15,10 @@ from torch import nn
 from gantk_generate import show
 from gantk_generate.data import Data
 from gantk_generate.options import EvalOptions, GenerateConfig
-from gantk_generate.sampler import Sampler, to_uint8
+from gantk_generate.sampler import Sampler, rendered
 from gantoolkit import distributions, diversity, images
 from gantoolkit.errors import InputError, UsageError
-from gantoolkit.features import extractor
+from gantoolkit.features import Extractor, extractor
 from gantoolkit.featureset import FeatureSet, describe
 from gantoolkit.images import Picture
 from gantoolkit.labelled import LabelledPictures
@@ -53,19 +53,12 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
         pictures = list(_counted(map(_opaque, made.pictures), bar))
 
-    def described(source: LabelledPictures, split: str) -> FeatureSet:
-        # of training pictures all: a copy of one that was left out would not be found
-        number = len(source) if split == "training" else options.number
-        rows = _chosen(len(source), number)
-        content = f"{source.fingerprint}-{number}"
-        return describe(
-            map(_opaque, source.pictures(rows)), extract, source=source.source.name, split=split, cache=content
-        )
-
     with console.progress(len(pictures), "pictures", "describing pictures") as bar:
         fakes = describe(_counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed)
-    reals = described(real, "all")
-    known = described(training, "training") if training is not None else None
+    reals = _described(real, options.number, extract, options.data.name, "all")
+    known = None
+    if training is not None:  # all of them: a copy of one that was left out would not be found
+        known = _described(training, len(training), extract, training.source.name, "training")
     cards = distributions.evaluate_sets(reals, fakes, known, seed=options.seed, more=current().metrics())
     cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
@@ -79,8 +72,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         console.say(f"cards: {options.save}")
     if options.sheet is not None:
         beside = real if training is None else training
-        known_pictures = list(map(_opaque, beside.pictures(_chosen(len(beside), show.BESIDE))))
-        images.write(Picture(show.beside_nearest(pictures[:8], known_pictures)), options.sheet)
+        images.write(Picture(show.beside_nearest(pictures[:8], beside)), options.sheet)
         console.say(f"sheet: {options.sheet}")
     return _compare(cards, before, console)
 
@@ -119,14 +111,7 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
     kept = dataset.held_out is not None and len(dataset.held_out) >= LEAST
     source, split = (dataset.held_out, "held out") if kept else (dataset.train, "training")
     extract = extractor(config.features)
-    chosen = _chosen(len(source), config.score_pictures)
-    real = describe(
-        map(_opaque, source.pictures(chosen)),
-        extract,
-        source="data",
-        split=split,
-        cache=f"{source.fingerprint}-{split}-{config.held_out}-{len(chosen)}-{source.size}",
-    )
+    real = _described(source, config.score_pictures, extract, "data", split)
     fake = describe(map(_opaque, _made(config, dataset, generator)), extract, source="generator", split="made")
     cards = [distributions.frechet(real, fake), distributions.kid(real, fake, subsets=KID_SUBSETS, seed=0)]
     return [*cards, distributions.precision(real, fake), distributions.recall(real, fake)]
@@ -135,15 +120,18 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
 def _made(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Iterable[np.ndarray]:
     """Pictures at fixed latents, the classes as often as the data has them."""
     random = torch.Generator().manual_seed(0)
-    classes = dataset.train.labels if dataset.classes else None
-    for start in range(0, config.score_pictures, 64):
-        count = min(64, config.score_pictures - start)
-        z = torch.randn(count, config.latent, generator=random).to(config.device)
-        label = None
-        if classes is not None:
-            rows = torch.randint(len(classes), (count,), generator=random)
-            label = torch.as_tensor(classes)[rows].to(config.device)
-        yield from to_uint8(generator(z, label))
+    z = torch.randn(config.score_pictures, config.latent, generator=random)
+    label = None
+    if dataset.classes:
+        classes = torch.as_tensor(dataset.train.labels)
+        label = classes[torch.randint(len(classes), (len(z),), generator=random)]
+    return rendered(generator, z, label, config.device)
+
+
+def _described(source: LabelledPictures, most: int, extract: Extractor, name: str, split: str) -> FeatureSet:
+    """Features of `most` pictures of a set, at most, kept by their content."""
+    rows, content = _chosen(len(source), most), f"{source.fingerprint}-{most}"
+    return describe(map(_opaque, source.pictures(rows)), extract, source=name, split=split, cache=content)
 
 
 def _opaque(picture: np.ndarray) -> np.ndarray:

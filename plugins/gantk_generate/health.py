@@ -20,7 +20,7 @@ LEAST = 16  # fewer reals say nothing about variety
 
 def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: nn.Module, view: View) -> list[Gauge]:
     """The usual gauges, with probes of fresh fakes and of held-out samples where there are enough of them."""
-    train = _on(config.device, dataset.bank("train", PROBE))
+    train = _on(config.device, dataset.bank("train", 2 * PROBE))  # half to compare with, half to find axes from
     held_out = _on(config.device, dataset.bank("held_out", PROBE)) if dataset.held_out is not None else None
     if len(train["image"]) < LEAST:
         return core.standard()
@@ -33,7 +33,7 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
 
     def judge(random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         assert held_out is not None
-        count = min(len(train["image"]), len(held_out["image"]))
+        count = min(PROBE, len(train["image"]), len(held_out["image"]))
         labels = train["label"][:count] if "label" in train else None
         shown = {
             "train": (train["image"][:count], labels),
@@ -45,7 +45,8 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
         return found[0], found[1], found[2]
 
     known = held_out is not None and len(held_out["image"]) >= LEAST
-    return core.standard(reals=train["image"], sample=sample, labels=train.get("label"), judge=judge if known else None)
+    judged = judge if known else None
+    return core.standard(reals=train["image"], sample=sample, labels=train.get("label"), judge=judged)
 
 
 def _rand(random: torch.Generator, x: Tensor) -> Callable[..., Tensor]:

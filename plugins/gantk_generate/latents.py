@@ -302,9 +302,7 @@ def truncation_sheet(
     """The same pictures with ψ from 1 in the first row to 0, the mean, in the last."""
     labels = sampler.labels(n, label)
     w = sampler.inputs(sampler.latents(n, seed), labels)
-    means = [mean_latent(sampler.generator, label=int(one)).cpu() for one in labels] if labels is not None else None
-    mean = torch.cat(means) if means else mean_latent(sampler.generator).cpu()
-    rows = [truncate(w, mean, psi) for psi in (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)]
+    rows = [sampler.truncated(w, labels, psi) for psi in (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)]
     return _sheet(sampler, torch.cat(rows), n)
 
 

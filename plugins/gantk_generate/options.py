@@ -49,7 +49,7 @@ class GenerateConfig(TrainConfig):
     )
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)
     ramp_nimg: PositiveInt = option(100_000, "images in which an adapted strength could go from 0 to 1")
-    score_pictures: PositiveInt = option(1_000, "pictures made for an evaluation while training", ge=16)
+    score_pictures: PositiveInt = option(2_000, "pictures made for an evaluation while training", ge=16)
     features: str = option("efficientnet-lite0@64", "what scores while training look at")
 
 

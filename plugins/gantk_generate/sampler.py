@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from gantk_generate import networks
-from gantk_generate.latents import truncate
+from gantk_generate.latents import mean_latent, truncate
 from gantoolkit import devices
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
 
-MEAN_OF = 1024
 CHUNK = 16  # rows of every pass, the last one filled up: kernels round differently for another number of rows
 
 
@@ -109,14 +108,13 @@ class Sampler:
         return self._chunked(lambda z, label: self.generator.mapping(z, label), z, labels)
 
     def truncated(self, inputs: Tensor, labels: Tensor | None, psi: float) -> Tensor:
-        """Inputs moved towards their mean (of their class), that of `MEAN_OF` latents of fixed seeds; 1 leaves them."""
+        """Inputs moved towards the mean of their class (`latents.mean_latent`); ψ of 1 leaves them as they are."""
         if psi == 1:
             return inputs
-        for label in set(labels.tolist() if labels is not None else [None]) - self._means.keys():
-            same = None if label is None else torch.full((MEAN_OF,), label)
-            self._means[label] = self.inputs(self.latents(MEAN_OF), same).mean(0)
         of = labels.tolist() if labels is not None else [None] * len(inputs)
-        return truncate(inputs, torch.stack([self._means[label] for label in of]), psi)
+        for label in set(of) - self._means.keys():
+            self._means[label] = mean_latent(self.generator, label=label).cpu()
+        return truncate(inputs, torch.cat([self._means[label] for label in of]), psi)
 
     def render(self, inputs: Tensor) -> list[np.ndarray]:
         """Pictures, uint8 H,W,C, of the generator's inputs.
@@ -146,6 +144,13 @@ class Sampler:
                 whole = call(part.to(self.device), label.to(self.device) if label is not None else None)
             made.append(whole[: CHUNK - missing].float().cpu())
         return torch.cat(made)
+
+
+def rendered(generator: Any, z: Tensor, label: Tensor | None, device: str) -> Iterator[np.ndarray]:
+    """Pictures, uint8 H,W,C, of a network in eval mode, from latents (N, latent) and labels (N,)."""
+    for start in range(0, len(z), CHUNK):
+        part = label[start : start + CHUNK].to(device) if label is not None else None
+        yield from to_uint8(generator(z[start : start + CHUNK].to(device), part))
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:

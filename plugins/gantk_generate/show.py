@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from gantk_generate.data import Data
 from gantk_generate.options import GenerateConfig
-from gantk_generate.sampler import CHUNK, to_uint8
+from gantk_generate.sampler import rendered
 from gantoolkit.images import contact_sheet
 
 SHEET = 64  # samples on a sheet
@@ -49,24 +50,26 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
     label = torch.arange(SHEET) % classes if classes else None
     columns = classes if 4 <= classes <= 16 else 8
     count = SHEET // columns * columns
-    made = list(_render(generator, z[:count], label[:count] if label is not None else None, config.device))
+    made = list(rendered(generator, z[:count], label[:count] if label is not None else None, config.device))
     return {
         "samples": sheet(made, columns),
         "interpolation": sheet(_strip(generator, z, label, config.device), STRIP),
-        "nearest neighbours": neighbours(made[:columns], dataset),
+        "nearest neighbours": beside_nearest(made[:columns], dataset.train),
     }
 
 
-def neighbours(made: Sequence[np.ndarray], dataset: Data, beside: int = 3) -> np.ndarray:
-    """Each made picture above its nearest training pictures."""
-    return beside_nearest(made, list(dataset.train.pictures(range(min(len(dataset.train), BESIDE)))), beside)
+def beside_nearest(made: Sequence[np.ndarray], known: Any, beside: int = 3) -> np.ndarray:
+    """Each made picture above the nearest of some known ones, in the space of 16² pixels.
 
-
-def beside_nearest(made: Sequence[np.ndarray], known: Sequence[np.ndarray], beside: int = 3) -> np.ndarray:
-    """Each made picture above the nearest of the known ones, in the space of 16² pixels."""
-    distance = torch.cdist(_small(made), _small(known))
-    nearest = distance.topk(min(beside, len(known)), largest=False).indices
-    rows = [list(made)] + [[known[int(row[place])] for row in nearest] for place in range(nearest.shape[1])]
+    Args:
+        made: H,W,C uint8.
+        known: has a length, and `pictures(indices)`, which gives H,W,C uint8; `BESIDE` of them are looked at, each
+            once, so that memory does not grow with their number or size.
+    """
+    chosen = np.random.default_rng(0).permutation(len(known))[:BESIDE]
+    distance = torch.cdist(_small(made), _small(known.pictures(chosen)))
+    nearest = distance.topk(min(beside, len(chosen)), largest=False).indices
+    rows = [list(made)] + [list(known.pictures(chosen[place])) for place in nearest.T.numpy()]
     return sheet([picture for row in rows for picture in row], len(made))
 
 
@@ -94,24 +97,18 @@ def _strip(generator: Any, z: Tensor, label: Tensor | None, device: str) -> list
     """From one latent to the next and on, one row each; the class stays, so that only the latent moves."""
     from gantk_generate import latents
 
-    strips = []
+    strips: list[np.ndarray] = []
     for row in range(min(4, len(z) - 1)):
         between = torch.stack([latents.slerp(z[row], z[row + 1], t / (STRIP - 1)) for t in range(STRIP)])
         same = label[row].repeat(STRIP) if label is not None else None
-        strips += list(_render(generator, between, same, device))
+        strips += rendered(generator, between, same, device)
     return strips
 
 
-def _render(generator: nn.Module, z: Tensor, label: Tensor | None, device: str) -> np.ndarray:
-    """Pictures of a network in eval mode, N,H,W,C uint8."""
-    parts = []
-    for start in range(0, len(z), CHUNK):
-        part = label[start : start + CHUNK].to(device) if label is not None else None
-        parts.append(generator(z[start : start + CHUNK].to(device), part).cpu())
-    return to_uint8(torch.cat(parts))
-
-
-def _small(pictures: Sequence[np.ndarray]) -> Tensor:
-    """N,F: pictures averaged to 16²."""
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    return torch.nn.functional.adaptive_avg_pool2d(x, 16).flatten(1)
+def _small(pictures: Iterable[np.ndarray]) -> Tensor:
+    """N,F: pictures H,W,C uint8 of one shape averaged to 16², a few at a time; alpha over white."""
+    pictures, parts = iter(pictures), []
+    while some := list(islice(pictures, 64)):
+        x = torch.from_numpy(np.stack([as_rgb(picture) for picture in some])).permute(0, 3, 1, 2).float() / 255
+        parts.append(torch.nn.functional.adaptive_avg_pool2d(x, 16).flatten(1))
+    return torch.cat(parts)

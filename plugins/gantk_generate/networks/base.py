@@ -6,6 +6,7 @@ Shapes: N batch, C channels, H and W a picture's height and width in pixels, D l
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,7 @@ SMALLEST = 4  # pixels: the shorter side of the smallest feature map is 4 to 7
 Noise = str | Sequence[Tensor]  # "fixed", "random" (torch's global generator), "none", or the noise itself
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """z (N, latent), label (N,) int64 -> samples in about [-1, 1], fp32 or wider: pictures or points.
 
     `forward` is `synthesis(mapping(z, label))`, so that tools for latents work on every architecture.
@@ -65,9 +66,9 @@ class Generator(nn.Module):
         """The vector w that the picture is made from, here the first layer's input: (N, inputs)."""
         return self.with_class(z, label)
 
+    @abstractmethod
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         """w as `mapping` gives it -> samples. `noise` matters to `style` only."""
-        raise NotImplementedError
 
     def forward(self, z: Tensor, label: Tensor | None = None, noise: Noise = "random") -> Tensor:
         """Samples. `noise`, with each of `noise_shapes` as (N, *shape), counts while training; else it is fixed."""
