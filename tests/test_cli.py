@@ -16,7 +16,7 @@ import torch
 
 from gantoolkit import __version__, cli
 from gantoolkit.model import Model
-from tests.generate.conftest import draw_shapes
+from tests.generate.shapes import draw_shapes
 
 PLUGIN = """
 import click, time

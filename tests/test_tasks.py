@@ -16,7 +16,7 @@ from gantoolkit.plugins import discover
 from gantoolkit.task import Task, TrainConfig, option
 from gantoolkit.testing import RecordingConsole, TaskConformance
 from tests.games import Toy
-from tests.generate.conftest import draw_shapes
+from tests.generate.shapes import draw_shapes
 
 OURS = [name for record in discover(installed=False).records for name in record.tasks]
 

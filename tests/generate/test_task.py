@@ -18,7 +18,7 @@ from gantoolkit.cli import call
 from gantoolkit.errors import GantkError, UsageError
 from gantoolkit.model import Model
 from tests.games import differences
-from tests.generate.conftest import draw_shapes
+from tests.generate.shapes import draw_shapes
 
 SMALL = ["--channels", "16", "--critic-channels", "16", "--latent", "8", "--batch", "4", "--precision", "fp32"]
 QUICK = [*SMALL, "--set", "score_pictures=16", "--set", "features=pixels@16", "--threads", "1", "--quiet"]
