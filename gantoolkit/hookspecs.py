@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gantoolkit.featureset import FeatureSet
     from gantoolkit.metrics import MetricCard
     from gantoolkit.model import ModelEntry
+    from gantoolkit.samples import Policy
     from gantoolkit.task import TaskEntry
 
 API_VERSION = 1
@@ -44,6 +45,12 @@ def gantk_features() -> Mapping[str, Callable[[], Extractor]]:  # type: ignore[e
 @hookspec
 def gantk_metrics() -> Mapping[str, Callable[[FeatureSet, FeatureSet], MetricCard]]:  # type: ignore[empty-body]
     """Figures of real and generated pictures, by name; each gets the features of both, the real ones first."""
+
+
+@hookspec
+def gantk_augmentations() -> Mapping[str, Callable[[Mapping[str, Any]], Policy]]:  # type: ignore[empty-body]
+    """Policies that make new samples from a data set's, by name; each is made from its settings, a mapping of JSON's
+    own types (a recipe file's content), in every process that uses it."""
 
 
 @hookspec

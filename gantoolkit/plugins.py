@@ -33,7 +33,14 @@ GROUP = "gantoolkit.plugins"
 OURS = "gantoolkit"
 DISABLED = "GANTK_DISABLED_PLUGINS"
 OUR_COMMANDS = ("run", "train", "eval", "models", "data", "plugins", "doctor")
-OFFERS = ("gantk_tasks", "gantk_models", "gantk_features", "gantk_metrics", "gantk_commands")
+OFFERS = (
+    "gantk_tasks",
+    "gantk_models",
+    "gantk_features",
+    "gantk_metrics",
+    "gantk_augmentations",
+    "gantk_commands",
+)
 
 
 @dataclass
@@ -158,6 +165,10 @@ class Plugins:
     def metrics(self) -> dict[str, Callable[[Any, Any], Any]]:
         """Metrics that plugins bring, by name; each is called with the features of real and of generated pictures."""
         return dict(self._offers["gantk_metrics"])
+
+    def augmentations(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+        """Policies that plugins bring, by name; each is called with its settings."""
+        return dict(self._offers["gantk_augmentations"])
 
     def commands(self) -> dict[str, click.Command]:
         """Commands that plugins add to `gantk`, by name."""

@@ -51,13 +51,14 @@ class Sampler:
         self,
         n: int = 1,
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         label: int | str | Sequence[int | str] | None = None,
         truncation: float = 1.0,
     ) -> list[np.ndarray]:
-        """n pictures, the i-th from seed + i.
+        """n pictures, the i-th from seed + i, or from the i-th of n seeds.
 
         Args:
+            seed: 0 to 2^64 - 1, or n of them.
             label: a class, or classes to take in turn; None takes all in turn.
             truncation: moves latents towards their mean (1 leaves them); Karras et al. 2019, arXiv:1812.04948.
 
@@ -67,13 +68,21 @@ class Sampler:
         return list(self.pictures(n, seed=seed, label=label, truncation=truncation))
 
     def pictures(
-        self, n: int, *, seed: int = 0, label: int | str | Sequence[int | str] | None = None, truncation: float = 1.0
+        self,
+        n: int,
+        *,
+        seed: int | Sequence[int] = 0,
+        label: int | str | Sequence[int | str] | None = None,
+        truncation: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """As calling it, one picture after the other: memory does not grow with n."""
         labels = self.labels(n, label)
+        seeds = range(seed, seed + n) if isinstance(seed, int) else seed
+        if len(seeds) != n:
+            raise UsageError("each picture needs a seed", expected=f"{n} seeds", actual=len(seeds))
         for start in range(0, n, CHUNK):
             stop = min(start + CHUNK, n)
-            z = self.latents(stop - start, seed + start)
+            z = self.latents(stop - start, seeds[start:stop])
             label_of = labels[start:stop] if labels is not None else None
             yield from self.render(self.truncated(self.inputs(z, label_of), label_of, truncation))
 
@@ -98,9 +107,10 @@ class Sampler:
         known = ", ".join(f"{number} {word}" for number, word in enumerate(self.classes))
         raise UsageError("unknown class", expected=known, actual=repr(name))
 
-    def latents(self, n: int, seed: int = 0) -> Tensor:
-        """(n, latent) normal numbers; row i depends on seed + i alone."""
-        rows = [torch.randn(self.latent, generator=torch.Generator().manual_seed(seed + i)) for i in range(n)]
+    def latents(self, n: int, seed: int | Sequence[int] = 0) -> Tensor:
+        """(n, latent) normal numbers; row i depends on seed + i, or on the i-th seed, alone."""
+        seeds = range(seed, seed + n) if isinstance(seed, int) else seed
+        rows = [torch.randn(self.latent, generator=torch.Generator().manual_seed(one)) for one in seeds]
         return torch.stack(rows)
 
     def inputs(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
