@@ -7,7 +7,7 @@ counter of Stacked MNIST. Pictures are uint8 arrays N,H,W,C of one size from 8×
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +201,14 @@ def fit_classifier(
     precision: str = "auto",
     width: int = 16,
     shift: int = 2,
+    transform: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    extra: tuple[np.ndarray, np.ndarray] | None = None,
+    share: float = 0.5,
 ) -> Classifier:
     """Fit a classifier by cross-entropy: AdamW, one cosine with a warm-up, pictures shifted at random.
 
-    On a CPU the same arguments give the same weights, bit for bit, for one number of threads.
+    On a CPU the same arguments give the same weights, bit for bit, for one number of threads. Whatever `transform`
+    and `extra` are, as many pictures are shown, in as many steps.
 
     Args:
         pictures: uint8 N,H,W,C.
@@ -214,19 +218,30 @@ def fit_classifier(
         precision: fp32, bf16, fp16 or auto (bf16 where it is fast).
         width: channels at the finest resolution; twice and four times as many follow.
         shift: largest random shift, in pixels, each way; the border is repeated.
+        transform: changes each picture H,W,C as it is drawn, by the random numbers given to it, into a new one of
+            its shape and type; called before the shift.
+        extra: further pictures M,H,W,C and labels M.
+        share: of the pictures shown, those drawn from `extra`, each of which is as likely as another.
 
     Raises:
-        InputError: pictures or labels of another kind, or none.
+        InputError: pictures or labels of another kind, or none; a share outside [0, 1]; a transform that changes shape
+            or type.
     """
     _check_pictures(pictures)
-    labels = _check_labels(labels, len(pictures), classes)
+    data = _Labelled(pictures, _check_labels(labels, len(pictures), classes), transform)
+    if extra is not None:
+        if not 0 <= share <= 1:
+            raise InputError("the share of further pictures makes no sense", expected="0 to 1", actual=share)
+        _check_pictures(extra[0], pictures.shape[1:])
+        data.extra, data.share = (extra[0], _check_labels(extra[1], len(extra[0]), classes)), share
     height, side, channels = pictures.shape[1:]
     device = pick_device(device)
     resolved = pick_precision(precision, device)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay where they were
         torch.manual_seed(seed)
         fitted = {"fitted on": len(pictures), "nimg": nimg, "seed": seed, "width": width, "shift": shift}
-        made = Classifier((height, side, channels), classes, fitted | {"precision": resolved})
+        further = {} if extra is None else {"further": len(extra[0]), "share": share}
+        made = Classifier((height, side, channels), classes, {**fitted, **further, "precision": resolved})
 
     def loss(ctx: Context) -> Tensor:
         return cross_entropy(ctx.networks["classifier"](ctx["image"]).float(), ctx["label"])
@@ -240,7 +255,7 @@ def fit_classifier(
     game = Game([player], [Phase("fit", "classifier", [Term("cross-entropy", loss)])], prepare=prepare)
     engine = Engine(
         game,
-        Batches(_Labelled(_tensor(pictures), torch.from_numpy(labels)), BATCH, seed=seed),
+        Batches(data, BATCH, seed=seed),
         Settings(device=device, precision=resolved, seed=seed),
     )
     while engine.nimg < nimg:
@@ -280,16 +295,37 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 class _Labelled:
-    """Pictures and labels in memory as a `gantoolkit.data.Dataset`."""
+    """Pictures and labels in memory, and further ones of which a share is shown, as a `gantoolkit.data.Dataset`."""
 
-    def __init__(self, pictures: Tensor, labels: Tensor) -> None:
-        self.pictures, self.labels = pictures, labels
+    extra: tuple[np.ndarray, np.ndarray] | None = None
+    share = 0.0
+
+    def __init__(
+        self,
+        pictures: np.ndarray,
+        labels: np.ndarray,
+        transform: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
+    ) -> None:
+        self.real, self.transform = (pictures, labels), transform
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.real[1])
 
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        return {"image": self.pictures[index], "label": self.labels[index]}
+        pictures, labels = self.real
+        if self.extra is not None and rng.random() < self.share:
+            pictures, labels = self.extra
+            index = int(rng.integers(len(labels)))
+        picture = pictures[index]
+        if self.transform is not None:
+            picture = self.transform(picture, rng)
+            if picture.shape != pictures.shape[1:] or picture.dtype != np.uint8:
+                raise InputError(
+                    "the transform of a classifier's pictures changed their kind",
+                    expected=f"uint8 {pictures.shape[1:]}",
+                    actual=f"{picture.dtype} {picture.shape}",
+                )
+        return {"image": _tensor(picture[None])[0], "label": torch.tensor(int(labels[index]))}
 
 
 def _tensor(pictures: np.ndarray) -> Tensor:

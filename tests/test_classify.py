@@ -75,6 +75,66 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_numbers_alo
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_transform_meets_every_picture_with_numbers_of_its_own(digits) -> None:
+    seen: list[tuple[np.ndarray, float]] = []
+
+    def spy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        seen.append((picture.copy(), rng.random()))
+        return picture
+
+    quick = FIT | {"nimg": 256}
+    left_alone = fit_classifier(digits[0], digits[1], 10, **quick, transform=spy)
+    assert left_alone.weights_hash == fit_classifier(digits[0], digits[1], 10, **quick).weights_hash
+    assert len({number for _, number in seen}) == 256  # the first batch is drawn twice: networks are tried on it
+    known = {picture.tobytes() for picture in digits[0]}
+    assert all(picture.tobytes() in known for picture, _ in seen)
+
+    def inverted(seed: int) -> str:
+        flip = lambda picture, rng: 255 - picture if rng.random() < 0.5 else picture  # noqa: E731
+        return fit_classifier(digits[0], digits[1], 10, **quick | {"seed": seed}, transform=flip).weights_hash
+
+    assert inverted(1) == inverted(1) != inverted(2)
+    with pytest.raises(InputError, match="changed their kind"):
+        fit_classifier(digits[0], digits[1], 10, **quick, transform=lambda picture, rng: picture[:4])
+
+
+def test_the_share_of_further_pictures_is_kept_and_the_real_ones_stay_in_their_places(digits) -> None:
+    black, white = np.zeros((40, 8, 8, 1), np.uint8), np.full((3, 8, 8, 1), 255, np.uint8)
+    further = (white + np.arange(3, dtype=np.uint8)[:, None, None, None] - 2, np.full(3, 7))  # 253, 254, 255
+    items = classify._Labelled(black, np.arange(40) % 5, None)
+    items.extra, items.share = further, 0.25
+    drawn = [items.item(i % 40, np.random.default_rng((3, i))) for i in range(8_000)]
+    values = np.array([int(item["image"].max()) for item in drawn])
+    labels = np.array([int(item["label"]) for item in drawn])
+    share = (values > 0).mean()
+    assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 8_000) ** 0.5
+    assert (labels[values > 0] == 7).all()
+    assert (labels[values == 0] == (np.arange(8_000) % 5)[values == 0]).all()
+    counts = np.array([(values == value).sum() for value in (253, 254, 255)])
+    assert abs(counts - counts.mean()).max() < 5 * counts.mean() ** 0.5
+
+
+def test_further_pictures_teach_as_much_as_their_share_lets_them(digits) -> None:
+    right, wrong = (digits[0], digits[1]), (digits[0], (digits[1] + 1) % 10)
+
+    def accuracy(**more) -> float:
+        few = {"nimg": 4_000, "precision": "fp32", "shift": 0}
+        return fit_classifier(digits[0][:30], digits[1][:30], 10, **few, **more).accuracy(*digits[2:]).value
+
+    alone = accuracy()
+    assert accuracy(extra=wrong, share=0.0) == alone
+    assert accuracy(extra=right, share=0.5) > alone + 0.05
+    assert accuracy(extra=wrong, share=0.9) < alone - 0.3
+    card = fit_classifier(*right, 10, nimg=128, width=4, extra=wrong, share=0.5).accuracy(*right)
+    assert (card.protocol["further"], card.protocol["share"]) == (len(digits[0]), 0.5)
+    with pytest.raises(InputError, match="share"):
+        accuracy(extra=right, share=1.5)
+    with pytest.raises(InputError, match="cannot take these pictures"):
+        accuracy(extra=(noise(4, 9, 9, 1), np.zeros(4, int)))
+    with pytest.raises(InputError, match="0 to 9"):
+        accuracy(extra=(digits[0][:1], np.array([10])))
+
+
 def test_it_comes_back_from_disk_bit_for_bit(fitted, digits, tmp_path: Path) -> None:
     again = Classifier.load(fitted.save(tmp_path / "classifier"))
     assert again.weights_hash == fitted.weights_hash and again.fitted == fitted.fitted
