@@ -144,6 +144,8 @@ class Layout:
         names: of the pictures, sorted.
         labels: a class number a picture, or None.
         classes: names of the classes that have pictures; () when unlabelled.
+        base: the folder that is taken as the root, with its `/`; "" where it is the root.
+        rows: of `labels.csv`, the whole row of each picture by column; {} where it has none. None without such a table.
         problems: (file, what is wrong): each one keeps training from starting.
         notes: what was decided, in words.
     """
@@ -153,6 +155,8 @@ class Layout:
     names: list[str] = field(default_factory=list)
     labels: list[int] | None = None
     classes: tuple[str, ...] = ()
+    base: str = ""
+    rows: list[dict[str, str]] | None = None
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -163,23 +167,24 @@ class Layout:
             self.problems.append((str(self.store.root), f"and {len(problems) - SHOWN:,} more {what}"))
 
 
-def read_layout(source: Path, labelled: bool = True) -> Layout:
+def read_layout(source: Path | Store, labelled: bool = True, *, fewest: int = 2) -> Layout:
     """Find the pictures of a folder or zip and their classes; only tables are read, no picture is opened.
 
     Args:
         source: the folder or zip.
         labelled: False leaves labels and class folders alone.
+        fewest: so many classes or none.
 
     Raises:
         InputError: no such source, or neither a folder nor a zip.
     """
-    store = Store(source)
+    store = source if isinstance(source, Store) else Store(source)
     layout = Layout(store)
     layout.refuse(store.problems, "refused files")
     layout.names = [name for name in store.files if is_picture(name)]
     others = sorted(set(store.files) - set(layout.names))
     tables = [name for name in others if PurePosixPath(name).name.lower() in TABLES]
-    base = _base(layout.names + tables)
+    base = layout.base = common_folder(layout.names + tables)
     if base:
         layout.notes.append(f"everything lies in the folder {base[:-1]}, so that is taken as the root")
     tables = [name for name in tables if "/" not in name[len(base) :]]
@@ -192,16 +197,16 @@ def read_layout(source: Path, labelled: bool = True) -> Layout:
     if len(tables) > 1:
         layout.problems.append((tables[1], f"a second table of labels beside {tables[0]}; keep one"))
     elif tables:
-        _from_table(layout, tables[0], base)
+        _from_table(layout, tables[0])
     else:
-        _from_folders(layout, base)
-    if len(layout.classes) == 1:
+        _from_folders(layout)
+    if 0 < len(layout.classes) < fewest:
         layout.notes.append(f"all pictures are of the class {layout.classes[0]}, so they are taken as unlabelled")
         layout.labels, layout.classes = None, ()
     return layout
 
 
-def _base(names: Sequence[str]) -> str:
+def common_folder(names: Sequence[str]) -> str:
     """The folder that holds all of these files, with its `/`; "" when that is the root."""
     base = ""
     while names:
@@ -218,8 +223,9 @@ def _ordered(classes: Iterable[str]) -> list[str]:
     return sorted(found, key=int) if all(name.isascii() and name.isdecimal() for name in found) else found
 
 
-def _from_folders(layout: Layout, base: str) -> None:
+def _from_folders(layout: Layout) -> None:
     """Folders as classes: the first folder below the root decides, however deep a picture lies."""
+    base = layout.base
     inner = [name[len(base) :] for name in layout.names]
     classed = [name.partition("/")[0] if "/" in name else None for name in inner]
     found = _ordered(c for c in classed if c is not None)
@@ -243,15 +249,18 @@ def _drop_empty(layout: Layout, empty: Sequence[str]) -> None:
         layout.notes.append(f"{len(empty)} of the classes have no pictures and are dropped: {shown}")
 
 
-def _from_table(layout: Layout, table: str, base: str) -> None:
+def _from_table(layout: Layout, table: str) -> None:
     names: Sequence[str] = ()
+    whole: Sequence[dict[str, str]] | None = None
     layout.kind = PurePosixPath(table).name.lower()
     try:
         text = layout.store.read(table).decode("utf-8-sig")
         if layout.kind == "dataset.json":
             rows, names = parse_json(text)
         else:
-            rows = parse_csv(text)
+            content = parse_csv(text)
+            rows, whole = content.rows, content.whole
+            layout.refuse([(table, problem) for problem in content.problems], "such lines")
     except UnicodeDecodeError:
         layout.problems.append((table, "the table is not UTF-8 text"))
         return
@@ -261,7 +270,10 @@ def _from_table(layout: Layout, table: str, base: str) -> None:
     if rows is None:
         layout.notes.append(f"{table} holds no labels")
         return
-    found = _match(layout, table, rows, base)
+    matched = _match(layout, table, [file for file, _ in rows], [label for _, label in rows])
+    found = [None if row is None else rows[row][1] for row in matched]
+    if whole is not None:
+        layout.rows = [{} if row is None else whole[row] for row in matched]
     present = _ordered(label for label in found if label is not None)
     if names:
         present = [str(n) for n in range(len(names)) if str(n) in set(present)]
@@ -271,11 +283,26 @@ def _from_table(layout: Layout, table: str, base: str) -> None:
     layout.labels = [-1 if label is None else number[label] for label in found]
 
 
-def parse_csv(text: str) -> list[tuple[str, str]]:
-    """Rows (file, label) of a table with `,`, `;` or tabs, with a header or, if it is two columns, without.
+@dataclass
+class Table:
+    """What `labels.csv` says.
+
+    Attributes:
+        rows: (file, label) of each line.
+        whole: each line with all its columns by their names in the header.
+        problems: lines that lack a file or a label, which are in no row.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    whole: list[dict[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def parse_csv(text: str) -> Table:
+    """A table with `,`, `;` or tabs, with a header or, if it is two columns, without.
 
     Raises:
-        InputError: no rows, no such columns, a row that is too short or empty, quotes that do not close.
+        InputError: no rows, no such columns, quotes that do not close.
     """
     first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
@@ -288,19 +315,22 @@ def parse_csv(text: str) -> list[tuple[str, str]]:
         raise InputError("the table is empty", expected="rows of file,label")
     header = [cell.lower().replace(" ", "_") for cell in table[0][1]]
     columns = [next((header.index(n) for n in known if n in header), None) for known in (FILE_COLUMNS, LABEL_COLUMNS)]
+    names = ["file", "label"]
     if None not in columns:
-        table = table[1:]
+        names, table = table[0][1], table[1:]
     elif len(header) == 2 and is_picture(header[0]):
         columns = [0, 1]
     else:
         raise InputError("the table has no such columns", expected="file,label", actual=",".join(table[0][1])[:80])
-    (file, label), rows = columns, []
+    found = Table()
     for line, cells in table:
-        row = [cells[c] if c is not None and c < len(cells) else "" for c in (file, label)]
-        if not all(row):
-            raise InputError(f"line {line} lacks a file or a label", expected=f"{len(header)} columns")
-        rows.append((row[0], row[1]))
-    return rows
+        file, label = (cells[c] if c is not None and c < len(cells) else "" for c in columns)
+        if file and label:
+            found.rows.append((file, label))
+            found.whole.append(dict(zip(names, cells, strict=False)))
+        else:
+            found.problems.append(f"line {line} lacks a file or a label, expected {len(header)} columns")
+    return found
 
 
 def parse_json(text: str) -> tuple[list[tuple[str, str]] | None, list[str]]:
@@ -337,34 +367,35 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
-def _match(layout: Layout, table: str, rows: Sequence[tuple[str, str]], base: str) -> list[str | None]:
-    """The label of each picture, found by its name from the root, else by its last part, else that without suffix."""
+def _match(layout: Layout, table: str, files: Sequence[str], labels: Sequence[str]) -> list[int | None]:
+    """The row of each picture, found by its name from the root, else by its last part, else that without suffix."""
     exact: dict[str, int] = {}
     loosely: dict[str, int | None] = {}  # None: several pictures
     for index, name in enumerate(layout.names):
-        key = _key(name[len(base) :])
+        key = _key(name[len(layout.base) :])
         exact[key] = index
         path = PurePosixPath(key)
         for short in {path.name, path.stem}:
             loosely[short] = None if short in loosely else index
-    labels: list[str | None] = [None] * len(layout.names)
+    rows: list[int | None] = [None] * len(layout.names)
     lost: list[str] = []
-    contrary: list[Problem] = []
+    contrary: dict[int, Problem] = {}
     repeated = 0
-    for file, label in rows:
+    for row, (file, label) in enumerate(zip(files, labels, strict=True)):
         found = exact.get(_key(file), loosely.get(_key(file)))
         if found is None:
             lost.append(file)
-        elif labels[found] is None:
-            labels[found] = label
-        elif labels[found] == label:
+        elif (first := rows[found]) is None:
+            rows[found] = row
+        elif labels[first] == label:
             repeated += 1
         else:
-            contrary.append((layout.names[found], f"{table} gives it two classes, {labels[found]} and {label}"))
-    without = [name for name, label in zip(layout.names, labels, strict=True) if label is None]
+            text = f"{table} gives it two classes, {labels[first]} and {label}"
+            contrary.setdefault(found, (layout.names[found], text))
+    without = [name for name, row in zip(layout.names, rows, strict=True) if row is None]
     layout.refuse([(table, f"a row names {file!r}, and no such picture is there") for file in lost], "such rows")
     layout.refuse([(name, f"{table} has no row for it") for name in without], "pictures without a row")
-    layout.refuse(contrary, "pictures with two classes")
+    layout.refuse(list(contrary.values()), "pictures with two classes")
     if repeated:
         layout.notes.append(f"{repeated:,} rows of {table} say again what another row said")
-    return labels
+    return [None if index in contrary else row for index, row in enumerate(rows)]

@@ -179,7 +179,11 @@ NAMES = CELLS.map(lambda text: f"{text.strip()}.png")
 def test_what_csv_writes_is_read_back(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([("file", "label"), *rows])
-    assert parse_csv(buffer.getvalue()) == [(file.strip(), label.strip()) for file, label in rows]
+    want = [(file.strip(), label.strip()) for file, label in rows]
+    found = parse_csv(buffer.getvalue())
+    assert found.rows == want
+    assert found.whole == [{"file": file, "label": label} for file, label in want]
+    assert not found.problems
 
 
 @settings(max_examples=150, deadline=None)
