@@ -120,7 +120,7 @@ class Classifier:
         with torch.inference_mode():
             for start in range(0, len(pictures), batch):
                 x = _tensor(pictures[start : start + batch]).to(device).float() / 255
-                rows.append(self._network(x).softmax(1).cpu().numpy())
+                rows.append(self.decide(self._network.vectors(x)).cpu().numpy())
         return np.concatenate(rows)
 
     def labels(self, pictures: np.ndarray, batch: int = 256) -> np.ndarray:
@@ -155,6 +155,10 @@ class Classifier:
             x = interpolate(x, self.shape[:2], mode="bilinear", align_corners=False, antialias=True)
         return self._at(x).vectors(x)
 
+    def decide(self, vectors: Tensor) -> Tensor:
+        """Probabilities N,K of what `vectors` gave."""
+        return self._network.head(vectors).softmax(1)
+
     def _channels(self, x: Tensor) -> Tensor:
         if x.shape[1] != self.shape[2]:
             x = x.mean(1, keepdim=True) if self.shape[2] == 1 else x.expand(-1, 3, -1, -1)
@@ -166,10 +170,29 @@ class Classifier:
 
     # ---- keeping it ----
 
+    def model(self) -> Model:
+        """It as a model, whose weights may be stored beside others; `of` takes it back."""
+        config = {"shape": list(self.shape), "classes": self.classes, "fitted": self.fitted}
+        return Model(TASK, config, {"model": self._weights()}, name=TASK)
+
+    @classmethod
+    def of(cls, model: Model) -> Classifier:
+        """The classifier that a model holds.
+
+        Raises:
+            InputError: a model of another kind.
+        """
+        if model.task != TASK:
+            held = model.name or "the model"
+            raise InputError(f"{held} holds no classifier", expected=f"a model of {TASK!r}", actual=repr(model.task))
+        height, width, channels = model.config["shape"]
+        made = cls((height, width, channels), model.config["classes"], model.config["fitted"])
+        made._network.load_state_dict(model.weights["model"])
+        return made
+
     def save(self, folder: Path, *, force: bool = False) -> Path:
         """Write `model.safetensors` and `config.json` into a folder, as `Model.save` does, in full precision."""
-        config = {"shape": list(self.shape), "classes": self.classes, "fitted": self.fitted}
-        return Model(TASK, config, {"model": self._weights()}, name=TASK).save(folder, half=False, force=force)
+        return self.model().save(folder, half=False, force=force)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
@@ -178,13 +201,7 @@ class Classifier:
         Raises:
             InputError: a missing or damaged file, or a model of another kind.
         """
-        model = Model.load(folder)
-        if model.task != TASK:
-            raise InputError(f"{folder} holds no classifier", expected=f"a model of {TASK!r}", actual=repr(model.task))
-        height, width, channels = model.config["shape"]
-        made = cls((height, width, channels), model.config["classes"], model.config["fitted"])
-        made._network.load_state_dict(model.weights["model"])
-        return made
+        return cls.of(Model.load(folder))
 
     def _weights(self) -> dict[str, Tensor]:
         return {key: value.detach().cpu().contiguous() for key, value in self._network.state_dict().items()}
