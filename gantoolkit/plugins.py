@@ -77,7 +77,11 @@ class Candidate:
 
 
 class Plugins:
-    """The plugins of this process: what they offer by name, and those that observe runs."""
+    """The plugins of this process: what they offer by name, and those that observe runs.
+
+    Attributes:
+        found_by: the arguments of `discover`, with which another process finds the same ones.
+    """
 
     def __init__(self) -> None:
         self.manager = manager()
@@ -85,6 +89,7 @@ class Plugins:
         self._offers: dict[str, dict[str, Any]] = {hook: {} for hook in OFFERS}
         self._owner = {("gantk_commands", name): OURS for name in OUR_COMMANDS}
         self._silenced: set[tuple[str, str]] = set()
+        self.found_by: dict[str, Any] = {}
 
     # ---- loading ----
 
@@ -226,6 +231,7 @@ def discover(*, plugins_dir: Path | None = None, installed: bool = True) -> Plug
         InputError: `plugins_dir` is not a folder.
     """
     plugins = Plugins()
+    plugins.found_by = {"plugins_dir": plugins_dir, "installed": installed}
     disabled = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
     candidates = [(candidate, installed or candidate.ours) for candidate in _installed(plugins.records)]
     if plugins_dir is not None:

@@ -1,0 +1,216 @@
+"""What a command asks for: rows, the policies that make them, and the header that says so to whoever comes later."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata as metadata
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from gantk_augment import manifest
+from gantk_augment.options import RunOptions
+from gantk_augment.plan import ORIGINAL, Amount, Part, Row, plan
+from gantoolkit import __version__, plugins
+from gantoolkit.errors import InputError, UsageError
+from gantoolkit.samples import Policy
+
+if TYPE_CHECKING:
+    from gantk_augment.source import Source
+
+FIT = "fit one with: gantk train augment {}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Work to do.
+
+    Attributes:
+        rows: what is to be made, by index.
+        header: of the manifest; two commands with one header make the same tree.
+        settings: policy → what it is made from.
+        policies: made from them, in this process.
+        expected: index → the files' hashes, where they are known beforehand.
+        notes: what the user should know, in lines.
+    """
+
+    rows: list[Row]
+    header: dict[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    policies: Mapping[str, Policy]
+    expected: dict[int, dict[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def together(self) -> int:
+        """Rows in which each policy finds as many as it likes to make together."""
+        counts = Counter(row.policy for row in self.rows)
+        wishes = [
+            policy.chunk * len(self.rows) / counts[name] for name, policy in self.policies.items() if counts[name]
+        ]
+        return round(max(wishes, default=1))
+
+
+def ordered(options: RunOptions, source: Source) -> Order:
+    """The order of a command with options.
+
+    Raises:
+        UsageError: options that contradict each other, an unknown policy, a model that is missing.
+        InputError: the data have not what a policy needs.
+    """
+    amount = Amount(options.multiply, options.per_class, options.balance)
+    names = ("classic", "gan") if options.policy == "both" else (options.policy,)
+    if "gan" in names:
+        _refuse_unlabelled(options, source)
+    settings = {name: _settings(name, options) for name in names}
+    policies = _policies(settings)
+    notes: tuple[str, ...] = ()
+    share = 1.0
+    if "gan" in names:
+        _refuse_other_classes(policies["gan"], options, source)
+    if options.policy == "both":
+        share = policies["gan"].fitted.share if options.gan_share is None else options.gan_share  # type: ignore[attr-defined]
+        if not share:
+            notes = ("the model's share is 0: its pictures did not help on validation data, so classic makes all",)
+    parts = [Part(name, policies[name].needs_source, share) for name in names]
+    rows = plan(source.names, source.labels, amount, parts, seed=options.seed, originals=options.originals)
+    if not rows:
+        raise UsageError("nothing would be made", remedy="leave out --no-originals, or ask for more with --multiply")
+    header = {
+        "manifest": manifest.VERSION,
+        "versions": _versions(),
+        "data": {"kind": source.kind, "pictures": len(source.names), "fingerprint": source.fingerprint},
+        "policies": settings,
+        "models": _models(settings),
+        "options": {
+            "policy": options.policy,
+            "multiply": 1.0 if amount == Amount() else amount.multiply,
+            "per_class": amount.per_class,
+            "balance": amount.balance,
+            "gan_share": share if options.policy == "both" else None,
+            "originals": options.originals,
+            "seed": options.seed,
+        },
+        "suffix": _usual_suffix(source),
+        "tables": sorted(source.sink.finish(())),
+    }
+    return Order(rows, _plain(header), settings, policies, notes=notes)
+
+
+def repeated(options: RunOptions, source: Source) -> Order:
+    """The order of a manifest: all that it lists, once more.
+
+    `--model` says where a model is now, if it is not where it was.
+
+    Raises:
+        InputError: a damaged manifest, or other data or another model than those that it was made from.
+        UsageError: a policy that is not installed.
+    """
+    assert options.manifest is not None
+    found = manifest.read(options.manifest)
+    header = found.header
+    settings = {name: dict(values) for name, values in header["policies"].items()}
+    if "gan" in settings and options.model is not None:
+        settings["gan"]["model"] = options.model
+    if header["data"]["fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"{source.path} is not what {options.manifest} was made from",
+            expected=f"{header['data']['pictures']:,} pictures, fingerprint {header['data']['fingerprint'][:12]}",
+            actual=f"{len(source.names):,} pictures, fingerprint {source.fingerprint[:12]}",
+        )
+    policies = _policies(settings)
+    for name, sha in _models(settings).items():
+        if header["models"].get(name) != sha:
+            raise InputError(
+                f"the model {settings[name]['model']} is not the one of {options.manifest}",
+                remedy="name the right one with --model",
+            )
+    rows, expected = [], {}
+    for line in found.rows():
+        row = Row(**{key: line[key] for key in Row.__dataclass_fields__})
+        if row.policy not in (ORIGINAL, *settings) or row.label not in (None, *source.classes):
+            raise InputError(f"{options.manifest}: the line of {line['file']} fits neither header nor data")
+        rows.append(row)
+        expected[row.index] = manifest.files(line)
+    notes: tuple[str, ...] = ()
+    if changed := [f"{k} {v}" for k, v in header["versions"].items() if _versions().get(k) != v]:
+        notes = (f"the manifest was made with {', '.join(changed)}, which is not what is here: files may differ",)
+    return Order(rows, header, settings, policies, expected, notes)
+
+
+def _refuse_unlabelled(options: RunOptions, source: Source) -> None:
+    if source.kind not in ("folder", "csv"):
+        raise InputError(
+            f"the policy {options.policy} makes pictures of classes", expected="class folders or labels.csv",
+            actual="boxes and masks" if source.kind == "coco" else "masks", remedy="take --policy classic",
+        )  # fmt: skip
+    if not source.classes:
+        raise InputError(f"the pictures of {source.path} have no classes", remedy="take --policy classic")
+    if options.model is None:
+        raise UsageError(f"--policy {options.policy} needs a --model", remedy=FIT.format(source.path))
+
+
+def _refuse_other_classes(policy: Any, options: RunOptions, source: Source) -> None:
+    if missing := [name for name in source.classes if name not in policy.fitted.classes]:
+        raise InputError(
+            f"the model {options.model} does not know the class {', '.join(missing[:5])}",
+            expected=", ".join(policy.fitted.classes[:12]), remedy=FIT.format(source.path),
+        )  # fmt: skip
+
+
+def _settings(name: str, options: RunOptions) -> dict[str, Any]:
+    """What a policy is made from, as JSON has it."""
+    from gantk_augment import recipes
+
+    if name == "gan":
+        return {"model": options.model}
+    if name == "classic":
+        return recipes.read(options.recipe)
+    given = options.recipe != RunOptions.model_fields["recipe"].default
+    return recipes.parse(Path(options.recipe)) if given else {}
+
+
+def _policies(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Policy]:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news of itself
+    offered = plugins.current().augmentations()
+    for name in settings:
+        if name not in offered:
+            raise UsageError(f"no policy is called {name!r}", remedy=plugins.near(name, [*offered, "both"]))
+    return {name: offered[name](values) for name, values in settings.items()}
+
+
+def _versions() -> dict[str, str]:
+    """Of all that has a part in the bytes of a result."""
+    import cv2
+
+    packages = {name: metadata.version(name) for name in ("albumentations", "numpy", "torch")}
+    return {"gantoolkit": __version__, **packages, "opencv": cv2.__version__}
+
+
+def _models(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A hash of each policy's model: a name and a place say little of what is there."""
+    from gantoolkit.model import find
+
+    if "gan" not in settings:
+        return {}
+    model = find(None, settings["gan"]["model"])
+    digest = hashlib.sha256(json.dumps(dict(model.config), sort_keys=True, default=str).encode())
+    for variant, weights in sorted(model.weights.items()):
+        for key, tensor in sorted(weights.items()):
+            digest.update(f"{variant}/{key}/{tensor.dtype}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return {"gan": digest.hexdigest()}
+
+
+def _usual_suffix(source: Source) -> str:
+    """That of most pictures, for those that come from none."""
+    counts = Counter(PurePosixPath(name).suffix.lower() for name in source.names)
+    return min(counts, key=lambda suffix: (-counts[suffix], suffix))
+
+
+def _plain(header: Mapping[str, Any]) -> dict[str, Any]:
+    """As a reader of the manifest will see it, so that both compare."""
+    return json.loads(json.dumps(header))

@@ -1,0 +1,249 @@
+"""`gantk run augment`: what was asked for, made by workers, kept whatever happens, and told at the end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gantk_augment import engines, manifest, packing
+from gantk_augment.options import RunOptions
+from gantk_augment.order import Order, ordered, repeated
+from gantk_augment.plan import ORIGINAL, table
+from gantk_augment.tree import Tree, is_full
+from gantk_augment.work import CHUNK, Job, Outcome, chunks
+from gantoolkit import images, plugins
+from gantoolkit.errors import InputError, Interrupted, UsageError
+from gantoolkit.images import Picture
+from gantoolkit.task import Console
+
+if TYPE_CHECKING:
+    from gantk_augment.source import Source
+
+SHOWN = 20  # failures in full; more are counted
+SHEET = 32  # new samples to look at
+COLUMNS = 8
+
+
+def run(options: RunOptions, console: Console) -> int:
+    """Make what was asked for; 0 done, 3 nothing could be made, 4 some of it could not."""
+    from gantk_augment.source import open_source
+
+    if options.data is None:
+        raise UsageError("no data were named", remedy="gantk run augment DATA/ -o OUT/")
+    if options.preview is None and not options.dry_run:
+        _refuse_place(options)
+    source = open_source(options.data)
+    order = ordered(options, source) if options.manifest is None else repeated(options, source)
+    for note in order.notes:
+        console.warn(note)
+    if options.preview is not None:
+        return _preview(order, source, options, console)
+    if options.dry_run:
+        return _say_plan(order, source, console)
+    assert options.out is not None
+    format = packing.format_of(options)
+    folder = packing.workplace(options.out, format)
+    if format != "folder" and packing.is_complete(options.out, order.header, options.force):
+        packing.discard(folder)  # in case that its removal was what was interrupted
+        console.say(f"{options.out} is complete already")
+        return 0
+    tree = Tree(folder, order.header, options.force)
+    work = _Work(order, source, tree, options, console)
+    with closing(tree):
+        work.make()
+        if work.stopped:
+            kept = f"{len(tree.done.lines):,} of {len(order.rows):,} pictures are kept in {folder}"
+            raise Interrupted(f"interrupted: {kept}", remedy="the same command goes on from there")
+        work.finish(format)
+    return work.report()
+
+
+def _refuse_place(options: RunOptions) -> None:
+    """Before any work: a result has a place, and it is not among the data."""
+    assert options.data is not None
+    if options.out is None:
+        raise UsageError("no place for the result was named", remedy="name one with -o OUT/")
+    out, data = options.out.resolve(), options.data.resolve()
+    if out == data or data in out.parents:
+        raise UsageError(f"{options.out} lies in the data", remedy="name a folder outside of them with -o")
+
+
+def _say_plan(order: Order, source: Source, console: Console) -> int:
+    for label, counts in table(order.rows):
+        shown = ", ".join(f"{count:,} {'kept' if name == ORIGINAL else name}" for name, count in counts.items())
+        console.say(f"{label:<16} {shown}")
+        console.result({"class": label, **counts})
+    new = sum(row.policy != ORIGINAL for row in order.rows)
+    console.say(f"{len(order.rows):,} pictures, {new:,} of them new; nothing was written")
+    for file, why in source.problems[:SHOWN]:
+        console.warn(f"{file}: {why}")
+    return 0
+
+
+def _preview(order: Order, source: Source, options: RunOptions, console: Console) -> int:
+    from gantk_augment import preview
+
+    assert options.preview is not None
+    if options.preview.exists() and not options.force:
+        raise UsageError(f"{options.preview} exists already", remedy="overwrite it with --force")
+    policy = next(iter(order.policies.values()))
+    images.write(Picture(preview.sheet(source, policy, options.seed)), options.preview, force=options.force)
+    console.result({"preview": str(options.preview)})
+    console.say(f"wrote {options.preview}")
+    return 0
+
+
+@dataclass
+class _Work:
+    """One call's part of the work."""
+
+    order: Order
+    source: Source
+    tree: Tree
+    options: RunOptions
+    console: Console
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    made: int = 0
+    stopped: bool = False
+    full: bool = False
+    sheet: Path | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def make(self) -> None:
+        """All rows that are not done yet, until a signal or a full disk ends it."""
+        todo = [row for row in self.order.rows if row.index not in self.tree.done.lines]
+        if (kept := len(self.order.rows) - len(todo)) and todo:
+            self.console.say(f"going on: {kept:,} of {len(self.order.rows):,} pictures are done")
+        if not todo:
+            return
+        workers = self.options.workers or engines.cores()
+        size = min(max(CHUNK, self.order.together), -(-len(todo) // (2 * workers)))
+        suffix = self.order.header["suffix"]
+        job = Job(self.source, self.tree.folder, self.order.settings, suffix, plugins.current().found_by)
+        outcomes = engines.ENGINES[self.options.engine](job, chunks(todo, size), workers)
+        with (
+            closing(outcomes),
+            self._signals(),
+            self.console.progress(len(todo), "pictures", "making pictures") as bar,
+        ):
+            for some in outcomes:
+                for outcome in some:
+                    self._take(outcome)
+                bar.advance(len(some))
+                if self.stopped or self.full:
+                    return
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.line is None:
+            self.full |= outcome.full
+            self.failures.append((outcome.index, outcome.error or ""))
+            return
+        if expected := self.order.expected.get(outcome.index):
+            row = manifest.parse(outcome.line)
+            if manifest.files(row) != expected:
+                self.failures.append((outcome.index, f"{row['file']}: made again, it is not what the manifest says"))
+                return
+        try:
+            self.tree.take(outcome)
+            self.made += 1
+        except InputError as error:
+            self._fill(error)
+
+    def finish(self, format: packing.Format) -> None:
+        """The tables, the manifest, the sheet and the archive, if there is anything to put into them."""
+        if not self.tree.done.lines or self.full:
+            return
+        assert self.options.out is not None
+        try:
+            self.tree.finish(self.source.sink)
+            self.sheet = _sheet(self.order, self.tree, self.options.out)
+            if format != "folder":
+                packing.pack(self.tree, self.source.sink, self.options.out, format)
+        except InputError as error:
+            self._fill(error)
+
+    def _fill(self, error: InputError) -> None:
+        """Only a full disk lets the call end in good order: what is there is whole."""
+        if not is_full(error):
+            raise error
+        self.full = True
+        self.failures.append((-1, str(error)))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM are acted on when a worker has ended what it does; a second Ctrl-C stops at once."""
+
+        def note(number: int, _: object) -> None:
+            if self.stopped and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stopped = True
+
+        try:
+            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs us there handles signals
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def report(self) -> int:
+        """What was made, where, what is wrong, and what to do next."""
+        options, console, done = self.options, self.console, self.tree.done.lines
+        seconds = time.perf_counter() - self.started
+        failures = [f"{file}: {why}" for file, why in self.source.problems] + [
+            text for _, text in sorted(self.failures)
+        ]
+        for text in failures[:SHOWN]:
+            console.warn(f"error: {text}")
+        if len(failures) > SHOWN:
+            console.warn(f"error: and {len(failures) - SHOWN:,} more")
+        for text in failures:
+            console.result({"error": text})
+        new = sum(row.policy != ORIGINAL for row in self.order.rows if row.index in done)
+        row = {"out": str(options.out), "pictures": len(done), "new": new, "made": self.made, "failed": len(failures)}
+        console.result({**row, "sheet": self.sheet and str(self.sheet), "seconds": round(seconds, 3)})
+        if not done:
+            console.warn("nothing could be made")
+            return 3
+        if self.full:
+            left = len(self.order.rows) - len(done)
+            console.warn(f"the disk is full: {left:,} pictures are missing; make room, and the same command goes on")
+            return 4
+        rate = f", {self.made / seconds:,.0f} pictures/s" if self.made else "; all were there already"
+        console.say(f"{len(done):,} pictures, {new:,} of them new, in {options.out}{rate}")
+        if self.sheet:
+            console.say(f"some of the new ones on one sheet: {self.sheet}")
+        if self.source.classes and options.manifest is None:
+            model = "" if "gan" not in self.order.settings else f" --model {options.model}"
+            console.say(f"next: gantk eval augment {options.data}{model}")
+        return 4 if failures else 0
+
+
+def _sheet(order: Order, tree: Tree, out: Path) -> Path | None:
+    """A picture of new samples from all over the result, with their targets drawn in; None where there are none.
+
+    It lies beside the result: among class folders it would be a picture without a class.
+    """
+    from gantk_augment.preview import overlay
+    from gantk_augment.source import open_source
+
+    new = [row for row in order.rows if row.policy != ORIGINAL and row.index in tree.done.lines]
+    if not new:
+        return None
+    made = open_source(tree.folder)
+    places = {made.base + name: index for index, name in enumerate(made.names)}
+    some = [new[int(i)] for i in np.linspace(0, len(new) - 1, min(SHEET, len(new)))]
+    files = [manifest.parse(tree.done.lines[row.index])["file"] for row in some]
+    tiles = [overlay(made.sample(places[file])) for file in files if file in places]
+    target = out.with_name(f"{out.name}-sheet.png")
+    images.write(Picture(images.contact_sheet(tiles, COLUMNS)), target, force=True)
+    return target
