@@ -13,7 +13,7 @@ import os
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -135,6 +135,25 @@ def _hidden(name: str) -> bool:
 
 
 @dataclass
+class Table:
+    """What `labels.csv` says.
+
+    Attributes:
+        rows: (file, label) of each line.
+        whole: each line with all its columns by their names in the header.
+        columns: these names, in order; `file` and `label` are the two that count.
+        problems: lines that lack a file or a label, which are in no row.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    whole: list[dict[str, str]] = field(default_factory=list)
+    columns: tuple[str, ...] = ("file", "label")
+    file: str = "file"
+    label: str = "label"
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Layout:
     """Which pictures there are, and of which class.
 
@@ -145,7 +164,8 @@ class Layout:
         labels: a class number a picture, or None.
         classes: names of the classes that have pictures; () when unlabelled.
         base: the folder that is taken as the root, with its `/`; "" where it is the root.
-        rows: of `labels.csv`, the whole row of each picture by column; {} where it has none. None without such a table.
+        table: what `labels.csv` says, where there is one.
+        rows: then the whole row of each picture by column, {} where it has none.
         problems: (file, what is wrong): each one keeps training from starting.
         notes: what was decided, in words.
     """
@@ -156,7 +176,8 @@ class Layout:
     labels: list[int] | None = None
     classes: tuple[str, ...] = ()
     base: str = ""
-    rows: list[dict[str, str]] | None = None
+    table: Table | None = None
+    rows: list[dict[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -251,16 +272,15 @@ def _drop_empty(layout: Layout, empty: Sequence[str]) -> None:
 
 def _from_table(layout: Layout, table: str) -> None:
     names: Sequence[str] = ()
-    whole: Sequence[dict[str, str]] | None = None
     layout.kind = PurePosixPath(table).name.lower()
     try:
         text = layout.store.read(table).decode("utf-8-sig")
         if layout.kind == "dataset.json":
             rows, names = parse_json(text)
         else:
-            content = parse_csv(text)
-            rows, whole = content.rows, content.whole
-            layout.refuse([(table, problem) for problem in content.problems], "such lines")
+            layout.table = parse_csv(text)
+            rows = layout.table.rows
+            layout.refuse([(table, problem) for problem in layout.table.problems], "such lines")
     except UnicodeDecodeError:
         layout.problems.append((table, "the table is not UTF-8 text"))
         return
@@ -272,8 +292,8 @@ def _from_table(layout: Layout, table: str) -> None:
         return
     matched = _match(layout, table, [file for file, _ in rows], [label for _, label in rows])
     found = [None if row is None else rows[row][1] for row in matched]
-    if whole is not None:
-        layout.rows = [{} if row is None else whole[row] for row in matched]
+    if layout.table is not None:
+        layout.rows = [{} if row is None else layout.table.whole[row] for row in matched]
     present = _ordered(label for label in found if label is not None)
     if names:
         present = [str(n) for n in range(len(names)) if str(n) in set(present)]
@@ -281,21 +301,6 @@ def _from_table(layout: Layout, table: str) -> None:
     number = {label: index for index, label in enumerate(present)}
     layout.classes = tuple(names[int(label)] if names else label for label in present)
     layout.labels = [-1 if label is None else number[label] for label in found]
-
-
-@dataclass
-class Table:
-    """What `labels.csv` says.
-
-    Attributes:
-        rows: (file, label) of each line.
-        whole: each line with all its columns by their names in the header.
-        problems: lines that lack a file or a label, which are in no row.
-    """
-
-    rows: list[tuple[str, str]] = field(default_factory=list)
-    whole: list[dict[str, str]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 def parse_csv(text: str) -> Table:
@@ -315,19 +320,19 @@ def parse_csv(text: str) -> Table:
         raise InputError("the table is empty", expected="rows of file,label")
     header = [cell.lower().replace(" ", "_") for cell in table[0][1]]
     columns = [next((header.index(n) for n in known if n in header), None) for known in (FILE_COLUMNS, LABEL_COLUMNS)]
-    names = ["file", "label"]
+    found = Table()
     if None not in columns:
-        names, table = table[0][1], table[1:]
+        found.columns, table = tuple(table[0][1]), table[1:]
+        found.file, found.label = (found.columns[c] for c in columns if c is not None)
     elif len(header) == 2 and is_picture(header[0]):
         columns = [0, 1]
     else:
         raise InputError("the table has no such columns", expected="file,label", actual=",".join(table[0][1])[:80])
-    found = Table()
     for line, cells in table:
         file, label = (cells[c] if c is not None and c < len(cells) else "" for c in columns)
         if file and label:
             found.rows.append((file, label))
-            found.whole.append(dict(zip(names, cells, strict=False)))
+            found.whole.append(dict(zip(found.columns, cells, strict=False)))
         else:
             found.problems.append(f"line {line} lacks a file or a label, expected {len(header)} columns")
     return found
@@ -367,22 +372,28 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
-def _match(layout: Layout, table: str, files: Sequence[str], labels: Sequence[str]) -> list[int | None]:
-    """The row of each picture, found by its name from the root, else by its last part, else that without suffix."""
+def find_by_name(names: Sequence[str]) -> Callable[[str], int | None]:
+    """Finds a picture's index by its name from the root, else by its last part, else that without suffix."""
     exact: dict[str, int] = {}
     loosely: dict[str, int | None] = {}  # None: several pictures
-    for index, name in enumerate(layout.names):
-        key = _key(name[len(layout.base) :])
+    for index, name in enumerate(names):
+        key = _key(name)
         exact[key] = index
         path = PurePosixPath(key)
         for short in {path.name, path.stem}:
             loosely[short] = None if short in loosely else index
+    return lambda name: exact.get(_key(name), loosely.get(_key(name)))
+
+
+def _match(layout: Layout, table: str, files: Sequence[str], labels: Sequence[str]) -> list[int | None]:
+    """The row of each picture, None where no row or several that contradict each other are of it."""
+    find = find_by_name([name[len(layout.base) :] for name in layout.names])
     rows: list[int | None] = [None] * len(layout.names)
     lost: list[str] = []
     contrary: dict[int, Problem] = {}
     repeated = 0
     for row, (file, label) in enumerate(zip(files, labels, strict=True)):
-        found = exact.get(_key(file), loosely.get(_key(file)))
+        found = find(file)
         if found is None:
             lost.append(file)
         elif (first := rows[found]) is None:

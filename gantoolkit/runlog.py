@@ -19,10 +19,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from gantoolkit.errors import InputError
 
@@ -41,8 +41,12 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [row for row, _ in _rows(Path(folder) / LOG_NAME)]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
     """Replace `path` by `data`, such that a reader or a crash sees the old file or the new one, never a part.
+
+    Args:
+        path: the file.
+        data: its content, or what writes it to a stream.
 
     Raises:
         InputError: the folder cannot be written or the disk is full; nothing is left behind.
@@ -50,7 +54,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.write(data) if isinstance(data, bytes) else data(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

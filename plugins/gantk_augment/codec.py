@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 
 import cv2
@@ -22,7 +23,6 @@ from gantoolkit.errors import InputError
 QUALITY = 95  # of JPEG
 JPEG = (".jpg", ".jpeg")
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what ails a file is said by an InputError
 
@@ -33,16 +33,13 @@ def decode(content: bytes, name: str) -> np.ndarray:
     Raises:
         InputError: not a picture, damaged, animated, or over the limit of pixels; it names the picture.
     """
-    if _plain(content):
-        # Told to leave the depth and the channels alone, OpenCV pays no heed to orientation either.
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is not None and array.dtype in (np.uint8, np.uint16):
-            if array.ndim == 2:
-                return array[..., None]
-            if array.shape[2] == 3:
-                return cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
-            if array.shape[2] == 4:
-                return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA)
+    if plain := _plain(content):
+        channels = plain[2]
+        # RGB straight from the decoder spares a pass over the pixels
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if channels == 3 else cv2.IMREAD_UNCHANGED
+        array = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if array is not None and array.shape == (plain if channels > 1 else plain[:2]):
+            return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA) if channels == 4 else array.reshape(plain)
     picture = images.read(_named(content, name))
     pixels, alpha = _integers(picture.pixels), picture.alpha
     if alpha is not None:
@@ -98,11 +95,9 @@ def encode_mask(mask: np.ndarray, palette: bytes | None = None) -> bytes:
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
-    """(height, width) of an upright picture without decoding its pixels; None where only `decode` can tell."""
-    try:
-        return _header(content)[0]
-    except (struct.error, ValueError, IndexError):
-        return None
+    """(height, width) of a picture without decoding its pixels; None where only `decode` can tell."""
+    plain = _plain(content)
+    return None if plain is None else plain[:2]
 
 
 def _encode(array: np.ndarray, suffix: str, options: list[int] | None = None) -> bytes:
@@ -128,32 +123,26 @@ def _named(content: bytes, name: str) -> _Named:
     return stream
 
 
-def _plain(content: bytes) -> bool:
-    """Whether OpenCV gives what the file holds: a whole, upright JPEG or PNG without palette, colour key or frames."""
+def _plain(content: bytes) -> tuple[int, int, int] | None:
+    """(H, W, C) of a whole, upright JPEG or PNG that OpenCV decodes as it is: no palette, colour key or frames."""
     try:
-        (height, width), plain = _header(content)
-    except (struct.error, ValueError, IndexError):
-        return False
-    return plain and 0 < height * width <= pixel_limit()
+        shape = _png_shape(content) if content[:8] == PNG else _jpeg_shape(content)
+    except (struct.error, IndexError):  # cut short
+        return None
+    return shape if shape and 0 < shape[0] * shape[1] <= pixel_limit() else None
 
 
-def _header(content: bytes) -> tuple[tuple[int, int], bool]:
-    """((height, width), plain) of an upright JPEG or PNG; ValueError for all others."""
-    if content[:8] == PNG:
-        width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
-        # libpng tells a wrong checksum on stderr at best, so a file is checked before it is trusted
-        plain = depth >= 8 and colour in (0, 2, 6) and _sound_png(content)
-        return (height, width), plain
-    if content[:2] == b"\xff\xd8":
-        for marker, start, end in _jpeg_segments(content):
-            if marker == 0xE1 and content[start : start + 6] == b"Exif\0\0":
-                if exif_orientation(content[start + 6 : end]) != 1:
-                    break
-            elif marker in (0xC0, 0xC1, 0xC2):
-                depth, height, width, components = struct.unpack_from(">BHHB", content, start)
-                whole = content.rfind(b"\xff\xd9", len(content) - 32) > 0
-                return (height, width), depth == 8 and components in (1, 3) and whole
-    raise ValueError("neither an upright JPEG nor a PNG")
+def _jpeg_shape(content: bytes) -> tuple[int, int, int] | None:
+    if content[:2] != b"\xff\xd8" or content.rfind(b"\xff\xd9", -32) < 0:
+        return None
+    for marker, start, end in _jpeg_segments(content):
+        if marker == 0xE1 and content[start : start + 6] == b"Exif\0\0":
+            if exif_orientation(content[start + 6 : end]) != 1:
+                return None
+        elif marker in (0xC0, 0xC1, 0xC2):
+            depth, height, width, channels = struct.unpack_from(">BHHB", content, start)
+            return (height, width, channels) if depth == 8 and channels in (1, 3) else None
+    return None
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
@@ -166,15 +155,18 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         position += 2 + length
 
 
-def _sound_png(content: bytes) -> bool:
-    """Whether all chunks are whole up to the last one, and none changes what pixels mean (PNG specification, 5)."""
-    position = 8
+def _png_shape(content: bytes) -> tuple[int, int, int] | None:
+    """PNG specification, 5; of a wrong checksum OpenCV would let libpng complain on stderr."""
+    width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
+    if depth < 8 or colour not in (0, 2, 6):
+        return None
+    position, view = 8, memoryview(content)
     while position < len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        kind = content[position + 4 : position + 8]
-        if kind in (b"tRNS", b"eXIf", b"acTL"):
-            return False
+        length, kind = struct.unpack_from(">I4s", content, position)
+        (checksum,) = struct.unpack_from(">I", content, position + 8 + length)
+        if kind in (b"tRNS", b"eXIf", b"acTL") or zlib.crc32(view[position + 4 : position + 8 + length]) != checksum:
+            return None
         position += 12 + length
         if kind == b"IEND":
-            return position == len(content)
-    return False
+            return height, width, {0: 1, 2: 3, 6: 4}[colour]
+    return None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
-from gantk_augment import codec
+from gantk_augment import coco, codec
+from gantk_augment.shards import pack_webdataset, pack_zip
 from gantoolkit.samples import Sample
+
+__all__ = ["Sink", "pack_webdataset", "pack_zip"]
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,25 @@ class Sink:
     Attributes:
         kind: "folder", "csv", "coco" or "pairs", as of a `Source`.
         classes: the classes there are.
-        place: the folder for new pictures, with its `/`.
+        place: the folder for new pictures, with its `/`; below it COCO's names of pictures begin.
+        table: name of the table over all samples; "" where the layout has none.
+        columns: of that table, for CSV; `file` and `label` are those of the picture's name and of its class.
+        head: of that table, for COCO: all but its pictures and annotations.
         palette: the colours of masks of ids, RGB.
     """
 
     kind: str
     classes: tuple[str, ...] = ()
     place: str = ""
+    table: str = ""
+    columns: tuple[str, ...] = ("file", "label")
+    file: str = "file"
+    label: str = "label"
+    head: Mapping[str, Any] = field(default_factory=dict)
     palette: bytes | None = None
 
     def files(self, stem: str, label: str | None, sample: Sample, suffix: str) -> dict[str, bytes]:
-        """The files of a new sample, name → content; the first one is the picture.
+        """The files of a new sample, name → content; the first one is the picture, a pair's second one its mask.
 
         Args:
             stem: of the names, without a folder.
@@ -38,18 +50,16 @@ class Sink:
             suffix: ".jpg" gives JPEG where the picture can be one (8 bits, no alpha), all others PNG.
         """
         content, suffix = codec.encode(sample.picture, suffix)
-        if self.kind == "pairs":
-            files = {f"images/{stem}{suffix}": content}
-            if sample.mask is not None:
-                files[f"masks/{stem}.png"] = codec.encode_mask(sample.mask, self.palette)
-            return files
         folder = f"{label}/" if self.kind == "folder" and label is not None else self.place
-        return {f"{folder}{stem}{suffix}": content}
+        files = {f"{folder}{stem}{suffix}": content}
+        if self.kind == "pairs" and sample.mask is not None:
+            files[f"masks/{stem}.png"] = codec.encode_mask(sample.mask, self.palette)
+        return files
 
     def row(
-        self, name: str, label: str | None, sample: Sample | None = None, like: Mapping[str, Any] | None = None
+        self, name: str, label: str | None, sample: Sample, like: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """What `finish` has to know of a sample, in JSON's own types: a line of the manifest may hold it.
+        """What `finish` has to know of a new sample, in JSON's own types: a line of the manifest may hold it.
 
         Args:
             name: of its picture.
@@ -58,16 +68,30 @@ class Sink:
             like: `Source.row` of the sample that it was made from: what else was known of that stays with it.
         """
         row: dict[str, Any] = {"file": name, "label": label}
-        if like and "columns" in like:
-            row["columns"] = like["columns"]
+        like = like or {}
+        if self.kind == "csv":
+            row["columns"] = {**like.get("columns", {}), self.file: name, self.label: label}
+        elif self.kind == "pairs":
+            row["mask"] = f"masks/{PurePosixPath(name).stem}.png"
+        elif self.kind == "coco":
+            height, width = sample.picture.shape[:2]
+            told = {"file_name": name.removeprefix(self.place), "height": height, "width": width}
+            row["image"] = {**like.get("image", {}), **told}
+            things = (coco.from_thing(thing, height, width) for thing in sample.things)
+            row["annotations"] = [thing for thing in things if thing is not None]
         return row
 
     def finish(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
-        """The tables over all samples, name → content, from rows in order; {} for layouts without."""
-        if self.kind != "csv":
-            return {}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "label"])
-        writer.writerows([row["file"], row["label"]] for row in rows)
-        return {"labels.csv": text.getvalue().encode()}
+        """The table over all samples, name → content, from what `row` and `Source.row` say of each, in order.
+
+        Numbers of COCO's pictures and annotations follow that order, from 1. {} for layouts without a table.
+        """
+        if self.kind == "coco":
+            return {self.table: coco.write(self.head, [(row["image"], row["annotations"]) for row in rows])}
+        if self.kind == "csv":
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(row["columns"] for row in rows)
+            return {self.table: text.getvalue().encode()}
+        return {}
