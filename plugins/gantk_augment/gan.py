@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gantk_augment.fit import Fitted
+from gantk_augment.fit import TRIES, Fitted
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.model import find
 from gantoolkit.samples import Made, Request, Sample
@@ -45,7 +45,10 @@ class Gan:
         for row, picture, how in zip(rows, pictures, parameters, strict=True):
             label = requests[row].label
             if how is None:
-                made[row] = InputError(f"no sample of class {label} passed the filters")
+                made[row] = InputError(
+                    f"no sample of class {label} passed the filters after {TRIES} tries",
+                    remedy="fit the generator longer, or with milder filters",
+                )
             else:
                 made[row] = Made(Sample(picture, label), {"model": self.fitted.name, **how})
         return made

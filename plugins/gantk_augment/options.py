@@ -23,9 +23,12 @@ class AugmentConfig(TrainConfig):
     augment: str = option("color,translation,cutout", "what the critic sees of a picture is changed by; '' for nothing")
     mirror: bool = option(False, "show each picture's mirror image too")
     held_out: float = option(0.0, "share of the pictures kept aside for scores while training", ge=0, lt=1)
-    classifier_nimg: PositiveInt = option(40_000, "pictures shown to the classifier that judges labels")
+    classifier_nimg: PositiveInt = option(20_000, "pictures shown to each classifier that judges samples")
+    folds: PositiveInt = option(3, "parts of the pictures, each judged by classifiers that have not seen it", ge=2)
     duplicates: float = option(0.01, "leave out samples nearer to a picture than this share of pictures", ge=0, lt=1)
-    outliers: float = option(0.05, "leave out samples farther from all pictures than this share of pictures", ge=0, lt=1)
+    outliers: float = option(
+        0.05, "leave out samples farther from all pictures than this share of pictures", ge=0, lt=1
+    )
     confidence: float = option(0.5, "least probability of its label that a sample has to have", ge=0, lt=1)
 
 
