@@ -13,6 +13,7 @@ import os
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -78,21 +79,20 @@ class Store:
 
     def _list(self) -> None:
         entries = self._zip().infolist()
-        names = set()
-        for entry in entries:
+        count = Counter(entry.filename for entry in entries)
+        for entry in {entry.filename: entry for entry in entries}.values():
             parts = entry.filename.split("/")
             problem = None
             if not parts[0] or ".." in parts or "\\" in entry.filename or ":" in parts[0]:
                 problem = "the name leads out of the archive"
             elif any(_hidden(part) for part in parts):
                 continue
-            elif entry.filename in names:
+            elif count[entry.filename] > 1:
                 problem = "two files of this name in the archive"
             elif entry.flag_bits & 1:
                 problem = "the file is encrypted"
             elif entry.file_size > min(LARGEST, max(BOMB, RATIO * entry.compress_size)):
                 problem = f"{entry.file_size:,} bytes packed in {entry.compress_size:,}: a zip bomb"
-            names.add(entry.filename)
             if problem:
                 self.problems.append((entry.filename, problem))
             elif entry.is_dir():

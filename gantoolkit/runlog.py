@@ -15,6 +15,7 @@ changed afterwards, except that a resumed run drops the rows that its checkpoint
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -58,9 +59,12 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
 
 
 class RunLog:

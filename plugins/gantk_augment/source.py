@@ -285,7 +285,7 @@ def _pairs(store: Store) -> Source | None:
     beside, twice = [], []
     for name in inner:
         folder = name.partition("/")[0] + "/"
-        stem = str(PurePosixPath(name[len(folder) :]).with_suffix(""))
+        stem = str(PurePosixPath(name).with_suffix("")).removeprefix(folder)
         if folder not in of:
             beside.append((base + name, f"it lies beside {IMAGES} and {MASKS}"))
         elif stem in of[folder]:

@@ -20,7 +20,7 @@ def disc(seed: int, label: str = "red", side: int = 32) -> tuple[np.ndarray, np.
     x, y = rng.integers(radius + 1, side - radius - 1, 2)
     rows, columns = np.mgrid[:side, :side]
     mask = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
-    picture = rng.integers(0, 60, (side, side, 3), np.uint8)
+    picture = np.repeat(rng.integers(0, 60, (side, side, 1), np.uint8), 3, axis=2)
     picture[mask, 0 if label == "red" else 2] = rng.integers(200, 256, int(mask.sum()))
     return picture, mask
 
