@@ -21,8 +21,9 @@ from gantk_augment import coco
 from gantoolkit.archives import DATE
 from gantoolkit.decoders import READABLE, is_picture
 from gantoolkit.errors import InputError
-from gantoolkit.layouts import LABEL_COLUMNS, Store
+from gantoolkit.layouts import LABEL_COLUMNS
 from gantoolkit.runlog import write_atomically
+from gantoolkit.store import Store
 
 SAMPLES = 1000  # in a shard
 MASK = "mask."

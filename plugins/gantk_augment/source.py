@@ -1,169 +1,25 @@
-"""A data set to grow: its pictures with all that is known of them, in whatever layout they come."""
+"""Find the samples of a data set to grow in whatever layout it comes, and what is wrong with it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from gantk_augment import coco, codec
+from gantk_augment.kinds import Coco, Pairs, Source, Table
 from gantk_augment.shards import TarStore, is_sharded
 from gantk_augment.sink import Sink
 from gantoolkit.decoders import is_picture
 from gantoolkit.errors import InputError
-from gantoolkit.layouts import TABLES, Layout, Store, common_folder, find_by_name, read_layout
-from gantoolkit.samples import Sample
+from gantoolkit.layouts import TABLES, Layout, common_folder, find_by_name, read_layout
+from gantoolkit.store import Store
 from gantoolkit.task import DataReport
 
-Kind = Literal["folder", "csv", "coco", "pairs"]
-Problem = tuple[str, str]
+__all__ = ["Source", "check", "open_source"]
+
 IMAGES, MASKS = "images/", "masks/"
-
-
-@dataclass
-class Source:
-    """The usable samples of a data set, and what is wrong with the others. Picklable; safe after a fork.
-
-    Attributes:
-        kind: "folder" (with or without classes), "csv", "coco" or "pairs".
-        store: the files.
-        sink: writes samples in this layout.
-        base: the folder in the store that is taken as the root, with its `/`.
-        names: of the pictures, below the root, sorted.
-        labels: the class of each, None where it has none.
-        classes: that the labels come from; () without labels.
-        categories: of objects, by the number in `Thing.category`; {} without.
-        problems: (file, what is wrong): what is left out, or was put right. Damaged pictures are found by `sample`.
-        notes: what was decided, in words.
-    """
-
-    kind: Kind
-    store: Store
-    sink: Sink
-    base: str = ""
-    names: tuple[str, ...] = ()
-    labels: Sequence[str | None] = ()
-    classes: tuple[str, ...] = ()
-    categories: Mapping[int, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def path(self) -> Path:
-        return self.store.root
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def label(self, index: int) -> str | None:
-        """The class of a sample, without decoding it."""
-        return self.labels[index]
-
-    def raw(self, name: str) -> bytes:
-        """A file's content.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        return self.store.read(self.base + name)
-
-    def sample(self, index: int) -> Sample:
-        """The picture and its targets.
-
-        Raises:
-            InputError: a file is damaged, or the targets do not fit the picture.
-        """
-        name = self.names[index]
-        return Sample(codec.decode(self.raw(name), name), self.labels[index])
-
-    def file_names(self, index: int) -> tuple[str, ...]:
-        """The files of an original, the picture first."""
-        return (self.names[index],)
-
-    def files(self, index: int) -> dict[str, bytes]:
-        """The files of an original, name → content, byte for byte.
-
-        Raises:
-            InputError: one cannot be read.
-        """
-        return {name: self.raw(name) for name in self.file_names(index)}
-
-    def row(self, index: int) -> dict[str, Any]:
-        """What `Sink.finish` has to know of an original: its name, its label and what else the data set says of it."""
-        return {"file": self.names[index], "label": self.labels[index]}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of names, annotations and contents. Of a folder it reads every file, once."""
-        digest = hashlib.sha256(repr((self.kind, self.classes, self.categories)).encode())
-        for index in range(len(self)):
-            stamps = [self.store.stamp(self.base + name) for name in self.file_names(index)]
-            digest.update(repr((self.row(index), stamps)).encode())
-        return digest.hexdigest()
-
-
-@dataclass
-class _Table(Source):
-    """`labels.csv`, whose other columns stay with their pictures."""
-
-    rows: Sequence[Mapping[str, str]] = ()
-
-    def row(self, index: int) -> dict[str, Any]:
-        return {**super().row(index), "columns": dict(self.rows[index])}
-
-
-@dataclass
-class _Coco(Source):
-    """Pictures with objects in them: `images` and tidy `annotations` by index."""
-
-    images: Sequence[Mapping[str, Any]] = ()
-    annotations: Sequence[Sequence[Mapping[str, Any]]] = ()
-
-    def row(self, index: int) -> dict[str, Any]:
-        told = {"image": dict(self.images[index]), "annotations": [dict(a) for a in self.annotations[index]]}
-        return {**super().row(index), **told}
-
-    def sample(self, index: int) -> Sample:
-        name, said = self.names[index], coco.size_of(self.images[index])
-        picture = codec.decode(self.raw(name), name)
-        height, width = picture.shape[:2]
-        if said not in (None, (height, width)):
-            assert said is not None
-            expected = f"{said[1]} x {said[0]}, as its annotations say"
-            raise InputError(f"{name} has another size", expected=expected, actual=f"{width} x {height}")
-        try:
-            things = tuple(coco.to_thing(annotation, height, width) for annotation in self.annotations[index])
-        except InputError as error:
-            raise InputError(f"a mask of {name} is damaged: {error}") from error
-        return Sample(picture, things=things)
-
-
-@dataclass
-class _Pairs(Source):
-    """`images/` with `masks/` of the same stems: `masks` by index."""
-
-    masks: Sequence[str] = ()
-
-    def file_names(self, index: int) -> tuple[str, ...]:
-        return self.names[index], self.masks[index]
-
-    def row(self, index: int) -> dict[str, Any]:
-        return {**super().row(index), "mask": self.masks[index]}
-
-    def sample(self, index: int) -> Sample:
-        name, beside = self.file_names(index)
-        picture = codec.decode(self.raw(name), name)
-        mask, _ = codec.decode_mask(self.raw(beside), beside)
-        if mask.shape[:2] != picture.shape[:2]:
-            (height, width), (h, w) = picture.shape[:2], mask.shape[:2]
-            raise InputError(
-                f"{beside} has another size than its picture", expected=f"{width} x {height}", actual=f"{w} x {h}"
-            )
-        return Sample(picture, mask=mask)
 
 
 def open_source(path: Path) -> Source:
@@ -212,7 +68,7 @@ def _labelled(store: Store) -> Source:
         rows = [layout.rows[i] for i in usable]
         place = common_folder(names)
         sink = Sink("csv", layout.classes, place, "labels.csv", table.columns, table.file, table.label)
-    return _Table("csv", store, sink, **found, rows=rows)
+    return Table("csv", store, sink, **found, rows=rows)
 
 
 def _coco(store: Store) -> Source | None:
@@ -265,7 +121,7 @@ def _coco(store: Store) -> Source | None:
     roots = {names[index].removesuffix(file) for index, file in found.items() if names[index].endswith(file)}
     place = roots.pop() if len(roots) == 1 else folder
     sink = Sink("coco", place=place, table=table[len(base) :], head=document.head)
-    return _Coco(
+    return Coco(
         "coco", store, sink, base, tuple(names[i] for i in sorted(found)), [None] * len(found),
         categories=document.categories, problems=layout.problems, notes=layout.notes,
         images=images, annotations=annotations,
@@ -292,16 +148,16 @@ def _pairs(store: Store) -> Source | None:
             twice.append((base + name, f"a second one of the stem {stem}, beside {of[folder][stem]}"))
         else:
             of[folder][stem] = name
-    both = {of[IMAGES][stem]: of[MASKS][stem] for stem in of[IMAGES].keys() & of[MASKS].keys()}
-    alone = {folder: [name for stem, name in found.items() if stem not in both] for folder, found in of.items()}
+    stems = of[IMAGES].keys() & of[MASKS].keys()
+    both = {of[IMAGES][stem]: of[MASKS][stem] for stem in stems}
     names = tuple(sorted(both))
     layout.refuse(beside, "pictures beside these folders")
     layout.refuse(twice, "second pictures of a stem")
     for folder, other in ((IMAGES, "mask"), (MASKS, "picture")):
-        lonely = [(base + n, f"it has no {other}") for n in alone[folder] if n not in both and n not in both.values()]
-        layout.refuse(lonely, f"files without a {other}")
+        alone = [(base + name, f"it has no {other}") for stem, name in of[folder].items() if stem not in stems]
+        layout.refuse(alone, f"files without a {other}")
     sink = Sink("pairs", place=IMAGES, palette=_palette(store, base + both[names[0]]) if names else None)
-    return _Pairs(
+    return Pairs(
         "pairs", store, sink, base, names, [None] * len(names), problems=layout.problems, notes=layout.notes,
         masks=[both[name] for name in names],
     )  # fmt: skip

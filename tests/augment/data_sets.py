@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ def box_of(mask: np.ndarray) -> Box:
 def save(path: Path, array: np.ndarray) -> Path:
     """A picture (H, W) or (H, W, C), in the format of its suffix; JPEG keeps its colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}
     Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array).save(path, **options)
     return path
 
@@ -127,3 +130,26 @@ def polygon(left: float, top: float, right: float, bottom: float) -> list[float]
     x = (left + right) / 2 + (right - left) / 2 * np.cos(angle)
     y = (top + bottom) / 2 + (bottom - top) / 2 * np.sin(angle)
     return [round(float(value), 2) for value in np.stack([x, y], 1).reshape(-1)]
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a COCO file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def tar(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def png(seed: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(disc(seed)[0]).save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,160 @@
+"""A data set to grow, by the layout it has: its samples, their files, and what its tables say of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from gantk_augment import coco, codec
+from gantk_augment.sink import Sink
+from gantoolkit.errors import InputError
+from gantoolkit.samples import Sample
+from gantoolkit.store import Problem, Store
+
+Kind = Literal["folder", "csv", "coco", "pairs"]
+
+
+@dataclass
+class Source:
+    """The usable samples of a data set, and what is wrong with the others. Picklable; safe after a fork.
+
+    Attributes:
+        kind: "folder" (with or without classes), "csv", "coco" or "pairs".
+        store: the files.
+        sink: writes samples in this layout.
+        base: the folder in the store that is taken as the root, with its `/`.
+        names: of the pictures, below the root, sorted.
+        labels: the class of each, None where it has none.
+        classes: that the labels come from; () without labels.
+        categories: of objects, by the number in `Thing.category`; {} without.
+        problems: (file, what is wrong): what is left out, or was put right. Damaged pictures are found by `sample`.
+        notes: what was decided, in words.
+    """
+
+    kind: Kind
+    store: Store
+    sink: Sink
+    base: str = ""
+    names: tuple[str, ...] = ()
+    labels: Sequence[str | None] = ()
+    classes: tuple[str, ...] = ()
+    categories: Mapping[int, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return self.store.root
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def label(self, index: int) -> str | None:
+        """The class of a sample, without decoding it."""
+        return self.labels[index]
+
+    def raw(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return self.store.read(self.base + name)
+
+    def sample(self, index: int) -> Sample:
+        """The picture and its targets.
+
+        Raises:
+            InputError: a file is damaged, or the targets do not fit the picture.
+        """
+        name = self.names[index]
+        return Sample(codec.decode(self.raw(name), name), self.labels[index])
+
+    def file_names(self, index: int) -> tuple[str, ...]:
+        """The files of an original, the picture first."""
+        return (self.names[index],)
+
+    def files(self, index: int) -> dict[str, bytes]:
+        """The files of an original, name → content, byte for byte.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        return {name: self.raw(name) for name in self.file_names(index)}
+
+    def row(self, index: int) -> dict[str, Any]:
+        """What `Sink.finish` has to know of an original: its name, its label and what else the data set says of it."""
+        return {"file": self.names[index], "label": self.labels[index]}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of names, annotations and contents. Of a folder it reads every file, once."""
+        digest = hashlib.sha256(repr((self.kind, self.classes, self.categories)).encode())
+        for index in range(len(self)):
+            stamps = [self.store.stamp(self.base + name) for name in self.file_names(index)]
+            digest.update(repr((self.row(index), stamps)).encode())
+        return digest.hexdigest()
+
+
+@dataclass
+class Table(Source):
+    """`labels.csv`, whose other columns stay with their pictures."""
+
+    rows: Sequence[Mapping[str, str]] = ()
+
+    def row(self, index: int) -> dict[str, Any]:
+        return {**super().row(index), "columns": dict(self.rows[index])}
+
+
+@dataclass
+class Coco(Source):
+    """Pictures with objects in them: `images` and tidy `annotations` by index."""
+
+    images: Sequence[Mapping[str, Any]] = ()
+    annotations: Sequence[Sequence[Mapping[str, Any]]] = ()
+
+    def row(self, index: int) -> dict[str, Any]:
+        told = {"image": dict(self.images[index]), "annotations": [dict(a) for a in self.annotations[index]]}
+        return {**super().row(index), **told}
+
+    def sample(self, index: int) -> Sample:
+        name, said = self.names[index], coco.size_of(self.images[index])
+        picture = codec.decode(self.raw(name), name)
+        height, width = picture.shape[:2]
+        if said not in (None, (height, width)):
+            assert said is not None
+            expected = f"{said[1]} x {said[0]}, as its annotations say"
+            raise InputError(f"{name} has another size", expected=expected, actual=f"{width} x {height}")
+        try:
+            things = tuple(coco.to_thing(annotation, height, width) for annotation in self.annotations[index])
+        except InputError as error:
+            raise InputError(f"a mask of {name} is damaged: {error}") from error
+        return Sample(picture, things=things)
+
+
+@dataclass
+class Pairs(Source):
+    """`images/` with `masks/` of the same stems: `masks` by index."""
+
+    masks: Sequence[str] = ()
+
+    def file_names(self, index: int) -> tuple[str, ...]:
+        return self.names[index], self.masks[index]
+
+    def row(self, index: int) -> dict[str, Any]:
+        return {**super().row(index), "mask": self.masks[index]}
+
+    def sample(self, index: int) -> Sample:
+        name, beside = self.file_names(index)
+        picture = codec.decode(self.raw(name), name)
+        mask, _ = codec.decode_mask(self.raw(beside), beside)
+        if mask.shape[:2] != picture.shape[:2]:
+            (height, width), (h, w) = picture.shape[:2], mask.shape[:2]
+            raise InputError(
+                f"{beside} has another size than its picture", expected=f"{width} x {height}", actual=f"{w} x {h}"
+            )
+        return Sample(picture, mask=mask)
