@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
 from gantk_augment.plan import Row
-from gantk_augment.work import Job, Outcome, Worker, alone
+from gantk_augment.work import Job, Outcome, Worker, set_threads
 from gantoolkit import plugins
 from gantoolkit.errors import GantkError, UsageError
 
 AHEAD = 2  # chunks that wait for each worker, so that none waits for us
-PRELOADED = ["gantk_augment.work", "albumentations"]  # imported once, for all workers
+HEAVY = ("torch", "albumentations")  # imported once for all workers, if policies need them
 DIED = "a worker died, most likely for want of memory"
 
 Chunk = Sequence[Row]
@@ -40,10 +43,13 @@ def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Out
         Exception: a bug in the work.
     """
     if min(workers, len(chunks)) <= 1:
-        with alone():
-            work = Worker(job)
+        work = Worker(job)
+        before = set_threads()
+        try:
             for chunk in chunks:
                 yield work(chunk)
+        finally:
+            set_threads(*before)
         return
     workers = min(workers, len(chunks))
     pool = ProcessPoolExecutor(workers, _processes(), _start, (job,))
@@ -65,9 +71,8 @@ def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Out
 
 def _processes() -> ForkServerContext:
     """A clean process that imports everything once and that the workers are forked from."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(["gantk_augment.source", *(name for name in HEAVY if name in sys.modules)])
     return context
 
 
@@ -82,8 +87,7 @@ def _start(job: Job) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _settle(job)
-    _worker = Worker(job)
+    _worker = _settled(job)
 
 
 def _end_with(parent: Any) -> None:
@@ -91,10 +95,12 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _settle(job: Job) -> None:
-    """Make this process, which does nothing else, one that works."""
+def _settled(job: Job) -> Worker:
+    """A worker in a process that does nothing else."""
     plugins.use(plugins.discover(**job.found_by))
-    alone().__enter__()
+    worker = Worker(job)
+    set_threads()
+    return worker
 
 
 def _work(chunk: Chunk) -> list[Outcome]:
@@ -114,22 +120,26 @@ def ray(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outco
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--engine ray needs Ray", remedy="install it with: pip install 'gantoolkit[ray]'")
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    # no report home, no bars beside ours, and no log but what ends the work
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     import ray as cluster
     from ray import data as distributed
 
     running = cluster.is_initialized()
-    alone_here: dict[str, Any] = (
-        {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers + 1, "include_dashboard": False}
-    )
+    own: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False}
+    if os.environ.get("RAY_ADDRESS"):
+        own = {}
     if not running:
-        cluster.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, **own)
+        cluster.init(log_to_driver=False, logging_level=logging.ERROR, **own)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        context = distributed.DataContext.get_current()
-        context.enable_progress_bars = False
+        distributed.DataContext.get_current().enable_progress_bars = False
         items = [{"rows": pickle.dumps(chunk)} for chunk in chunks]
         made = distributed.from_items(items, override_num_blocks=len(items)).map_batches(
-            _RayWorker, fn_constructor_args=(job, os.getcwd()), batch_size=1, concurrency=min(workers, len(items))
+            _RayWorker,
+            fn_constructor_args=(job, Path.cwd()),
+            batch_size=1,
+            compute=distributed.ActorPoolStrategy(size=min(workers, len(items))),
         )
         for row in made.iter_rows():
             yield pickle.loads(row["outcomes"])
@@ -143,11 +153,9 @@ def ray(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outco
 class _RayWorker:
     """A worker as Ray Data wants it: columns in, columns out."""
 
-    def __init__(self, job: Job, folder: str) -> None:
+    def __init__(self, job: Job, folder: Path) -> None:
         os.chdir(folder)  # relative paths are meant from where the command was given
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-        _settle(job)
-        self.work = Worker(job)
+        self.work = _settled(job)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         return {"outcomes": [pickle.dumps(self.work(pickle.loads(rows))) for rows in batch["rows"]]}

@@ -99,7 +99,9 @@ def _is_row(row: Mapping[str, Any]) -> bool:
     if any(key not in row for key in REQUIRED) or type(row["index"]) is not int:
         return False
     beside = row.get("beside", {})
-    if not isinstance(beside, dict) or not all(is_inside(name) for name in [row["file"], *beside]):
+    if not isinstance(beside, dict) or not all(map(is_inside, [row["file"], *beside])):
+        return False
+    if not all(isinstance(sha, str) for sha in [row["sha256"], *beside.values()]):
         return False
     plain = is_inside(row["stem"]) and not {"/", "\\"} & set(row["stem"])
     return plain and (row["seed"] is None or type(row["seed"]) is int)

@@ -7,9 +7,9 @@ the sample is depends on the row alone, so any number of workers makes the same 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -71,13 +71,14 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job, self.source = job, job.source
         self.parts = manifest.temporary(job.out)
-        self._policies: dict[str, Policy] = {}
+        offered = plugins.current().augmentations()
+        self.policies: dict[str, Policy] = {name: offered[name](values) for name, values in job.settings.items()}
         self._latest: tuple[str, Sample] | None = None
 
     def __call__(self, rows: Sequence[Row]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for name in dict.fromkeys(row.policy for row in rows):
-            together = 1 if name == ORIGINAL else max(1, self.policy(name).chunk)
+            together = 1 if name == ORIGINAL else max(1, self.policies[name].chunk)
             for some in chunks([row for row in rows if row.policy == name], together):
                 outcomes += [self._kept(row, made) for row, made in zip(some, self._made(some), strict=True)]
         return outcomes
@@ -85,12 +86,6 @@ class Worker:
     @cached_property
     def places(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.source.names)}
-
-    def policy(self, name: str) -> Policy:
-        """The policy, made on first use."""
-        if name not in self._policies:
-            self._policies[name] = plugins.current().augmentations()[name](self.job.settings[name])
-        return self._policies[name]
 
     def _made(self, rows: Sequence[Row]) -> list[Made | str]:
         """A sample for each row of one policy, or why there is none."""
@@ -112,7 +107,7 @@ class Worker:
         return [results[row.index] for row in rows]
 
     def _asked(self, name: str, requests: Mapping[int, Request]) -> dict[int, Made | str]:
-        policy = self.policy(name)
+        policy = self.policies[name]
         try:
             made = policy.make(list(requests.values()))
             return {i: _reason(m) if isinstance(m, Exception) else m for i, m in zip(requests, made, strict=True)}
@@ -186,17 +181,19 @@ def chunks(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One thread for this process: the workers share the cores among them, and sums come out the same everywhere."""
-    import cv2
-    import torch
+def set_threads(opencv: int = 0, pytorch: int = 1) -> tuple[int, int]:
+    """Threads of this process, by default one: the workers share the cores among them, and sums come out the same.
 
-    before = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])
+    Of torch, only if a policy uses it: importing it takes longer than many a run.
+
+    Returns:
+        What was set before.
+    """
+    import cv2
+
+    torch = sys.modules.get("torch")
+    before = cv2.getNumThreads(), torch.get_num_threads() if torch else pytorch
+    cv2.setNumThreads(opencv)
+    if torch:
+        torch.set_num_threads(pytorch)
+    return before

@@ -1,0 +1,326 @@
+"""`gantk run augment`: what it makes, refuses, reports, goes on with and makes again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gantk_augment.manifest import JOURNAL, NAME
+from gantk_augment.options import RunOptions
+from gantk_augment.source import open_source
+from gantk_augment.use import run
+from gantoolkit import plugins
+from gantoolkit.errors import GantkError, InputError, Interrupted, UsageError
+from gantoolkit.testing import RecordingConsole
+from tests.augment import data_sets, policies
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Iterator[Path]:
+    """A recipe of a third party's policy that this process knows."""
+    folder, recipe = policies.write(tmp_path)
+    plugins.use(plugins.discover(plugins_dir=folder))
+    yield recipe
+    plugins.use(None)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return data_sets.class_folders(tmp_path / "data", each=3)
+
+
+def grow(data: Path, out: Path, recipe: Path | None = None, **options: Any) -> tuple[int, RecordingConsole]:
+    """In this process, by the policy noise unless another one is named."""
+    console = RecordingConsole()
+    told: dict[str, Any] = {"policy": "noise", "workers": 1, "recipe": str(recipe) if recipe else "photo"}
+    return run(RunOptions(data=data, out=out, **{**told, **options}), console), console
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Name → sha256 of all files, hidden ones, too."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / NAME).read_text().splitlines()][1:]
+
+
+def test_originals_new_ones_a_manifest_and_a_sheet(tmp_path: Path, data: Path, noise: Path) -> None:
+    code, console = grow(data, tmp_path / "out", noise, multiply=2)
+    assert code == 0
+    found = open_source(tmp_path / "out")
+    assert found.classes == data_sets.CLASSES and len(found.names) == 18
+    for path in sorted(data.rglob("*.png")):
+        assert (tmp_path / "out" / path.relative_to(data)).read_bytes() == path.read_bytes()
+    listed = rows(tmp_path / "out")
+    assert {r["file"]: r["sha256"] for r in listed} | {NAME: tree(tmp_path / "out")[NAME]} == tree(tmp_path / "out")
+    assert [r["index"] for r in listed] == list(range(18))
+    assert [r["policy"] for r in listed] == ["original"] * 6 + ["noise"] * 12
+    assert all(r["parameters"]["sum"] > 0 for r in listed[6:])
+    assert (tmp_path / "out-sheet.png").is_file()
+    assert "18 pictures, 12 of them new" in "\n".join(console.said)
+    assert any(f"gantk eval augment {data}" in line for line in console.said)
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, data: Path, noise: Path) -> None:
+    code, console = grow(data, tmp_path / "out", noise, dry_run=True, per_class=5)
+    assert code == 0 and not (tmp_path / "out").exists()
+    assert "6 pictures" not in console.said[-1] and "10 pictures, 4 of them new" in console.said[-1]
+    assert console.results[0] == {"class": "blue", "original": 3, "noise": 2}
+
+
+def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, data: Path, noise: Path) -> None:
+    out = tmp_path / "out"
+    for options, fragment in (
+        ({"policy": "nose"}, "noise"), ({"per_class": 3, "balance": True}, "contradict"),
+        ({"originals": False, "multiply": 0}, "nothing would be made"), ({"policy": "gan"}, "needs a --model"),
+        ({"policy": "both"}, f"gantk train augment {data}"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=fragment):
+            grow(data, out, noise, **options)
+    for place in (data, data / "grown"):
+        with pytest.raises(UsageError, match="lies in the data"):
+            grow(data, place, noise)
+    with pytest.raises(UsageError, match="-o OUT"):
+        run(RunOptions(data=data), RecordingConsole())
+    with pytest.raises(UsageError, match="gantk run augment DATA/"):
+        run(RunOptions(), RecordingConsole())
+    assert not out.exists()
+
+
+def test_a_generator_needs_classes_and_nothing_else(tmp_path: Path) -> None:
+    for make, fragment in ((data_sets.coco, "boxes and masks"), (data_sets.pairs, "masks")):
+        with pytest.raises(InputError, match=fragment):
+            grow(make(tmp_path / make.__name__), tmp_path / "out", policy="both")
+
+
+def test_another_commands_result_is_refused_or_replaced(tmp_path: Path, data: Path, noise: Path) -> None:
+    out = tmp_path / "out"
+    grow(data, out, noise)
+    before = tree(out)
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"other options.*--force"):
+        grow(data, out, noise, seed=1)
+    assert grow(data, out, noise, seed=1, multiply=3, force=True)[0] == 0
+    after = tree(out)
+    assert set(before) - set(after) and (out / "mine.txt").read_text() == "mine"
+    assert {r["file"] for r in rows(out)} | {NAME, "mine.txt"} == set(after)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    with pytest.raises(UsageError, match="is not empty"):
+        grow(data, tmp_path / "full", noise)
+    with pytest.raises(UsageError, match="is a file"):
+        grow(data, tmp_path / "full" / "x", noise)
+
+
+def test_what_is_missing_or_spoilt_is_made_again_and_nothing_else(tmp_path: Path, data: Path, noise: Path) -> None:
+    out = tmp_path / "out"
+    grow(data, out, noise)
+    before, made = tree(out), rows(out)
+    (out / made[7]["file"]).unlink()
+    (out / made[9]["file"]).write_bytes(b"")
+    code, console = grow(data, out, noise)
+    assert code == 0 and tree(out) == before
+    assert console.results[-1]["made"] == 2
+    assert grow(data, out, noise)[1].results[-1]["made"] == 0 and tree(out) == before
+
+
+@pytest.mark.parametrize("layout", ["class_folders", "csv_table", "coco", "pairs"])
+def test_a_manifest_makes_every_file_again(tmp_path: Path, layout: str) -> None:
+    """By the policy classic, in each layout."""
+    data = getattr(data_sets, layout)(tmp_path / "data")
+    assert grow(data, tmp_path / "first", policy="classic", multiply=1.5)[0] == 0
+    assert grow(data, tmp_path / "again", manifest=tmp_path / "first" / NAME)[0] == 0
+    first = tree(tmp_path / "first")
+    assert tree(tmp_path / "again") == first and len(first) > len(open_source(data).names) * 2
+
+
+def test_a_manifest_of_other_data_or_other_files_is_noticed(tmp_path: Path, data: Path, noise: Path) -> None:
+    grow(data, tmp_path / "out", noise)
+    whole = (tmp_path / "out" / NAME).read_text().splitlines(keepends=True)
+    part = tmp_path / "part.jsonl"
+    part.write_text(whole[0] + whole[8] + whole[9].replace('"sha256":"', '"sha256":"0'))
+    code, console = grow(data, tmp_path / "some", noise, manifest=part)
+    assert code == 4 and "it is not what the manifest says" in console.warned[-1]
+    assert set(tree(tmp_path / "some")) == {json.loads(whole[8])["file"], NAME}
+    data_sets.save(data / "red" / "red-0.png", data_sets.disc(99)[0])
+    with pytest.raises(InputError, match=r"is not what .* was made from"):
+        grow(data, tmp_path / "other", noise, manifest=part)
+
+
+def test_bad_pictures_and_a_failing_policy_are_reported_and_the_rest_goes_on(tmp_path: Path, data: Path) -> None:
+    (data / "red" / "red-1.png").write_bytes(b"no picture")
+    folder, recipe = policies.write(tmp_path, raises="blue")
+    plugins.use(plugins.discover(plugins_dir=folder))
+    code, console = grow(data, tmp_path / "out", recipe)
+    assert code == 4
+    assert len([line for line in console.warned if "red-1.png" in line]) == 2  # the copy, and what was to be made of it
+    assert len([line for line in console.warned if "ValueError: no noise here" in line]) == 3
+    assert len(rows(tmp_path / "out")) == 5 + 2
+    assert set(tree(tmp_path / "out")) == {r["file"] for r in rows(tmp_path / "out")} | {NAME}
+
+
+def test_nothing_worked(tmp_path: Path) -> None:
+    data = data_sets.class_folders(tmp_path / "data", each=3, classes=("blue", "red"))
+    folder, recipe = policies.write(tmp_path, fails="blue", raises="red")
+    plugins.use(plugins.discover(plugins_dir=folder))
+    code, console = grow(data, tmp_path / "out", recipe, originals=False)
+    assert code == 3 and not (tmp_path / "out").exists()
+    assert any("this class is quiet" in line for line in console.warned)
+
+
+def test_a_full_disk_keeps_what_is_whole_and_goes_on_later(
+    tmp_path: Path, data: Path, noise: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gantk_augment import work
+
+    grow(data, tmp_path / "whole", noise)
+    room = [5]
+
+    def write(path: str, content: bytes) -> None:
+        Path(path).write_bytes(content[:3])
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(28, os.strerror(28), path)
+        Path(path).write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "_write", write)
+        code, console = grow(data, tmp_path / "out", noise)
+    assert code == 4 and "the disk is full: 7 pictures are missing" in console.warned[-1]
+    assert len(tree(tmp_path / "out")) == 5 + 1 and not (tmp_path / "out" / NAME).exists()
+    assert grow(data, tmp_path / "out", noise)[0] == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_picture_that_the_file_system_refuses_fails_alone(tmp_path: Path, noise: Path) -> None:
+    data = data_sets.class_folders(tmp_path / "data", each=2)
+    data_sets.save(data / "red" / "large.png", np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        code, console = grow(data, tmp_path / "out", noise, multiply=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert code == 4 and console.warned == ["error: large: File too large"]
+    assert len(rows(tmp_path / "out")) == 4 and len(tree(tmp_path / "out")) == 5
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, data: Path, noise: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GantkError, match="cannot write"):
+        grow(data, tmp_path / "file" / "out", noise)
+
+
+@pytest.mark.parametrize("format", ["zip", "webdataset"])
+def test_packed_results_are_whole_or_not_there(tmp_path: Path, data: Path, noise: Path, format: str) -> None:
+    out = tmp_path / f"out.{format}"
+    assert grow(data, out, noise, format=format)[0] == 0
+    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*.packing"))
+    found = open_source(out)
+    assert len(found.names) == 12 and found.classes == data_sets.CLASSES
+    if format == "zip":
+        assert NAME in zipfile.ZipFile(out).namelist()
+    assert "complete already" in grow(data, out, noise, format=format)[1].said[0]
+    with pytest.raises(UsageError, match="there already"):
+        grow(data, out, noise, format=format, seed=1)
+    assert grow(data, out, noise, format=format, seed=1, force=True)[0] == 0
+    assert len(open_source(out).names) == 12
+
+
+def test_samples_from_nothing_take_the_usual_suffix(tmp_path: Path) -> None:
+    data = data_sets.class_folders(tmp_path / "data", each=3, suffix=".jpg")
+    plugins.use(plugins.discover(plugins_dir=policies.write(tmp_path)[0]))
+    assert grow(data, tmp_path / "out", policy="plain", originals=False)[0] == 0
+    assert sorted(tree(tmp_path / "out")) == [
+        *(f"blue/plain-000{i}.jpg" for i in range(3)), NAME, *(f"red/plain-000{i}.jpg" for i in range(3, 6)),
+    ]  # fmt: skip
+
+
+# ---- as a process of its own ----
+
+
+def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0) -> list[str]:
+    folder, recipe = policies.write(tmp_path, seconds=seconds)
+    start = [sys.executable, "-m", "gantoolkit", "--plugins-dir", str(folder), "run", "augment", str(data)]
+    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", "4", *words]
+
+
+def killed_and_restarted(tmp_path: Path, kills: int, *words: str) -> None:
+    """A run killed so often, at some time after its first line, and then left alone, makes the undisturbed tree."""
+    data, out = data_sets.class_folders(tmp_path / "data", each=6), tmp_path / "out"
+    order = command(tmp_path, data, out, *words, seconds=0.02 if kills < 5 else 0.1)
+    rng, done = random.Random(0), 0
+    for _ in range(kills):
+        process = subprocess.Popen(order, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        journal = out / JOURNAL
+        while process.poll() is None and time.monotonic() < until:
+            if journal.exists() and journal.read_bytes().count(b"\n") > 1 + done:
+                break
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
+        assert process.poll() is None, "it ended before it was killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        found = journal.read_bytes().count(b"\n") - 1
+        assert found >= done, "what was done is lost"
+        done = found
+    assert 0 < done < 60
+    subprocess.run(order, check=True, stdout=subprocess.DEVNULL)
+    undisturbed = tmp_path / "whole"
+    subprocess.run([*order[: order.index("-o") + 1], str(undisturbed), *order[order.index("-o") + 2 :]], check=True)
+    assert tree(out) == tree(undisturbed) and len(tree(out)) == 61
+
+
+def test_killed_twice_and_restarted(tmp_path: Path) -> None:
+    killed_and_restarted(tmp_path, 2, "--workers", "1")
+
+
+@pytest.mark.slow
+def test_killed_ten_times_and_restarted(tmp_path: Path) -> None:
+    killed_and_restarted(tmp_path, 10, "--workers", "2")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_keeps_what_is_done_and_says_how_to_go_on(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder, recipe = policies.write(tmp_path)
+    plugins.use(plugins.discover(plugins_dir=folder))
+    from gantk_augment.tree import Tree
+
+    take = Tree.take
+
+    def and_then(self: Tree, outcome: Any) -> None:
+        take(self, outcome)
+        if len(self.done.lines) == 7:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tree, "take", and_then)
+        with pytest.raises(Interrupted, match=r"of 42 pictures are kept in .*the same command goes on") as caught:
+            grow(data, tmp_path / "out", recipe, multiply=6)
+    assert caught.value.exit_code == 130
+    assert (tmp_path / "out" / JOURNAL).exists() and not (tmp_path / "out" / NAME).exists()
+    code, console = grow(data, tmp_path / "out", recipe, multiply=6)
+    assert code == 0 and "going on" in console.said[0] and console.results[-1]["made"] < 42 - 6
+    grow(data, tmp_path / "whole", recipe, multiply=6)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
