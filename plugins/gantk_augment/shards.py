@@ -10,6 +10,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import tarfile
 import zipfile
 import zlib
@@ -32,7 +33,7 @@ Member = tuple[Path, int, int]  # shard, first byte, bytes
 
 def is_sharded(path: Path) -> bool:
     """Whether this is a tar, or a folder of tars without pictures or folders beside them."""
-    if not path.is_dir():
+    if not path.is_dir() or not os.access(path, os.R_OK):
         return path.suffix.lower() == ".tar" and path.exists()
     visible = [p for p in path.iterdir() if not p.name.startswith(".")]
     return any(_shards(path)) and not any(p.is_dir() or is_picture(p) for p in visible)
@@ -129,18 +130,18 @@ class TarStore(Store):
 
     def _content(self, member: Member) -> bytes:
         shard, offset, size = member
-        with shard.open("rb") as file:
-            file.seek(offset)
-            content = file.read(size)
+        try:
+            with shard.open("rb") as file:
+                file.seek(offset)
+                content = file.read(size)
+        except OSError as error:
+            raise InputError(f"cannot read {shard}: {error.strerror or error}") from error
         if len(content) < size:
             raise InputError(f"{shard} is cut short")
         return content
 
     def read(self, name: str) -> bytes:
-        try:
-            return self._made[name] if name in self._made else self._content(self._members[name])
-        except (OSError, KeyError) as error:
-            raise InputError(f"cannot read {name} of {self.root}: {error}") from error
+        return self._made[name] if name in self._made else self._content(self._members[name])
 
     def stamp(self, name: str) -> tuple[int, int]:
         content = self.read(name)

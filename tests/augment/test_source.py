@@ -68,6 +68,20 @@ def test_coco_objects(tmp_path: Path) -> None:
             assert (thing.mask & mask).sum() > 0.8 * (thing.mask | mask).sum()
 
 
+def test_coco_as_it_is_published(tmp_path: Path) -> None:
+    """Pictures in `train2017/`, annotations in `annotations/`, and captions of the same pictures beside them."""
+    data_sets.coco(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "train2017")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations.json").rename(tmp_path / "annotations" / "instances_train2017.json")
+    (tmp_path / "annotations" / "captions_train2017.json").write_text('{"images": [], "annotations": []}')
+    source = open_source(tmp_path)
+    assert (len(source), source.problems) == (6, [])
+    assert (source.sink.place, source.sink.table) == ("train2017/", "annotations/instances_train2017.json")
+    made = source.sink.row("train2017/n.jpg", None, source.sample(0), source.row(0))
+    assert made["image"]["file_name"] == "n.jpg"
+
+
 @pytest.mark.parametrize("kind", ["ids", "palette", "colours"])
 def test_pairs(tmp_path: Path, kind: str) -> None:
     source = open_source(data_sets.pairs(tmp_path, palette=kind == "palette", colours=kind == "colours"))
