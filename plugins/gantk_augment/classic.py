@@ -18,6 +18,8 @@ from gantoolkit.samples import Box, Made, Request, Sample, Thing
 MIN_VISIBILITY = 0.2  # of a box's area; below, what is left of the object is rarely to be told by anyone
 SHORT = 64  # numbers: longer parameters (a map of noise) follow from the seed, and the manifest has no room for them
 GIVEN = {"shape", "interpolation", "fill", "fill_mask", "output_shape", "result_shape", "bbox_matrix", "matrix_bbox"}
+# where albumentations uses cv2.resize, whose INTER_NEAREST moves a mask by up to half a pixel, and not a warp
+RESIZING = ("albumentations.augmentations.crops.", "albumentations.augmentations.geometric.resize")
 # these work on 8 bits inside, whatever they are given: a deeper picture would come back with 256 levels
 EIGHT_BITS = frozenset({
     "AutoContrast", "CLAHE", "ChromaticAberration", "Downscale", "Equalize", "HistogramMatching",
@@ -50,8 +52,8 @@ class Classic:
         # same seed: then two flips of p = 0.5 happen both or not at all, in every sample.
         self._python = random.Random()
         self._numpy = np.random.Generator(np.random.PCG64())
-        self._composes: dict[bool, Any] = {}
-        self._compose(False)
+        self._composes: dict[tuple[bool, bool], Any] = {}
+        self._compose(False, False)
 
     def make(self, requests: Sequence[Request]) -> list[Made | GantkError]:
         """A new sample for each request, or why there is none."""
@@ -84,10 +86,10 @@ class Classic:
             changed = cv2.resize(changed, size, interpolation=cv2.INTER_AREA).reshape(picture.shape)
         return changed
 
-    def _compose(self, located: bool) -> Any:
-        """The recipe for samples with things (located) or without, built once in this process."""
-        if located in self._composes:
-            return self._composes[located]
+    def _compose(self, located: bool, deep: bool) -> Any:
+        """The recipe for samples with things (located) or without, of 16 bits (deep) or 8: built once in a process."""
+        if (located, deep) in self._composes:
+            return self._composes[located, deep]
         pipeline = recipes.build(self._recipe)
         import albumentations as A
         import cv2
@@ -107,11 +109,21 @@ class Classic:
                 mask_interpolation=cv2.INTER_NEAREST,  # between two class ids lies a third class
             )
         compose.set_random_state(self._numpy, self._python)
-        for leaf in _leaves(compose) if located else ():
+        for leaf in _leaves(compose):
             # a mirrored border shows objects a second time, which no box would name
-            if getattr(leaf, "border_mode", cv2.BORDER_CONSTANT) != cv2.BORDER_CONSTANT:
+            if located and getattr(leaf, "border_mode", cv2.BORDER_CONSTANT) != cv2.BORDER_CONSTANT:
                 leaf.border_mode = cv2.BORDER_CONSTANT
-        self._composes[located] = compose
+            if hasattr(leaf, "mask_interpolation") and type(leaf).__module__.startswith(RESIZING):
+                leaf.mask_interpolation = cv2.INTER_NEAREST_EXACT
+            if deep and type(leaf).__name__ in EIGHT_BITS:
+                raise InputError(
+                    f"the transform {type(leaf).__name__} works on 8 bits", actual="a 16-bit picture",
+                    remedy="leave it out of the recipe",
+                )  # fmt: skip
+            # a recipe says white as 255; deep pictures are floats up to 1
+            if deep and isinstance(fill := getattr(leaf, "fill", None), int | float | list | tuple):
+                leaf.fill = fill / 255 if isinstance(fill, int | float) else [value / 255 for value in fill]
+        self._composes[located, deep] = compose
         return compose
 
     def _seed(self, seed: int) -> None:
@@ -126,17 +138,10 @@ class Classic:
         }
 
     def _apply(self, sample: Sample, seed: int, *, remember: bool) -> tuple[Sample, list[tuple[str, dict[str, Any]]]]:
-        compose = self._compose(bool(sample.things))
-        compose.save_applied_params = remember
         picture = sample.picture
         deep = picture.dtype == np.uint16
-        if deep:
-            for leaf in _leaves(compose):
-                if type(leaf).__name__ in EIGHT_BITS:
-                    raise InputError(
-                        f"the transform {type(leaf).__name__} works on 8 bits", actual="a 16-bit picture",
-                        remedy="leave it out of the recipe",
-                    )  # fmt: skip
+        compose = self._compose(bool(sample.things), deep)
+        compose.save_applied_params = remember
         channels = picture.shape[2]
         image = picture[:, :, :3] if channels == 4 else picture
         data: dict[str, Any] = {"image": image.astype(np.float32) / np.float32(65535) if deep else image}
@@ -255,9 +260,12 @@ def _extent(mask: np.ndarray) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _leaves(transform: Any) -> Iterator[Any]:
-    for child in transform.transforms:
-        if hasattr(child, "transforms"):
+def _leaves(pipeline: Any) -> Iterator[Any]:
+    """The transforms of a composition, through all its levels."""
+    from albumentations.core.composition import BaseCompose
+
+    for child in pipeline.transforms:
+        if isinstance(child, BaseCompose):
             yield from _leaves(child)
         else:
             yield child

@@ -66,9 +66,8 @@ def _samples(source: Source, count: int) -> list[tuple[int, Sample]]:
     total = len(source.names)
     found: list[tuple[int, Sample]] = []
     problem: InputError | None = None
-    starts = np.linspace(0, total, min(count, total), endpoint=False).astype(int)
-    for start, end in zip(starts, [*starts[1:], total], strict=True):
-        for i in range(start, end):
+    for indices in np.array_split(np.arange(total), max(1, min(count, total))):
+        for i in indices.tolist():
             try:
                 found.append((i, source.sample(i)))
                 break

@@ -13,8 +13,9 @@ from gantoolkit.errors import InputError, UsageError
 from gantoolkit.plugins import near
 
 PRESETS = Path(__file__).with_name("presets")
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 20
+MAX_BYTES = 100_000
+MAX_DEPTH = 20  # of transforms within transforms
+MAX_NESTING = 100  # of lists and mappings: PyYAML's time grows with its square
 
 
 def names() -> tuple[str, ...]:
@@ -124,9 +125,14 @@ def parse(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} is no recipe", expected=f"at most {MAX_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
-        # a few hundred bytes of anchors can stand for gigabytes, or for a tree without end
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise InputError(f"{path} has anchors and aliases (&, *)", remedy="write the repeated part out")
+        nesting = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            nesting += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if nesting > MAX_NESTING:
+                raise InputError(f"{path} is no recipe", expected=f"at most {MAX_NESTING} levels")
+            # a few hundred bytes of anchors can stand for gigabytes, or for a tree without end
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"{path} has anchors and aliases (&, *)", remedy="write the repeated part out")
         recipe = yaml.safe_load(text)
         json.dumps(recipe, allow_nan=False)
     except OSError as error:
