@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from gantk_augment import fit
 from gantoolkit.cli import call
 from gantoolkit.game import Game
 from gantoolkit.plugins import discover
@@ -62,6 +63,32 @@ class TestGenerate(TaskConformance):
 
     def use(self, loaded: Any) -> None:
         assert [picture.shape for picture in loaded(2)] == [(16, 16, 3)] * 2
+
+
+class TestAugment(TaskConformance):
+    task = "augment"
+    overrides: ClassVar[dict[str, Any]] = {
+        "channels": 16,
+        "batch": 4,
+        "nimg": 8,
+        "classifier_nimg": 256,
+        "folds": 2,
+        "confidence": 0.0,
+        "outliers": 0.0,
+    }
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return draw_shapes(tmp_path / "shapes", 12)
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fit, "CANDIDATES", 64)
+        monkeypatch.setattr(fit, "SCORED", 16)
+
+    def use(self, loaded: Any) -> None:
+        pictures, parameters = loaded(["disc", "square"], [0, 1])
+        assert pictures.shape == (2, 16, 16, 3) and [how["seed"] for how in parameters] == [0, 1]
 
 
 class DescribedConfig(TrainConfig):

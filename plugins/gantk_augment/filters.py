@@ -2,7 +2,8 @@
 
 A copy is a matter of pixels: it is looked for in small views of the pictures, shifted and mirrored ones too. What a
 picture shows is a matter of features: its label and its distance from the real pictures are told by a classifier
-that was fitted on real pictures alone. Both limits are quantiles of what real pictures score that were left out.
+that was fitted on real pictures alone. The limits of both distances are quantiles of what real pictures score that
+were left out.
 
 All distances are between whole numbers, whose squares float64 adds without rounding, and the classifier sees passes
 of one size: what is said of a picture does not depend on the pictures beside it.
@@ -41,7 +42,7 @@ class Judged:
     Attributes:
         copy: distance from the nearest training picture, shifted or mirrored: root mean square, in grey levels of 255.
         probability: that the picture has the label it was made for.
-        distance: from the nearest training picture in the classifier's features, in units of their spread.
+        distance: from the nearest training picture in the classifier's features, in units of their spread (`describe`).
         passed: filter → bool N, True for pictures that it lets through.
     """
 
@@ -78,10 +79,10 @@ class Filters:
         classifier: Classifier,
         small: np.ndarray,
         features: np.ndarray,
-        spread: float,
+        spreads: Sequence[float],
         limits: Mapping[str, float | None],
     ) -> None:
-        self.classifier, self.spread, self.limits = classifier, spread, dict(limits)
+        self.classifier, self.spreads, self.limits = classifier, list(spreads), dict(limits)
         self._small, self._features = small, features
 
     @classmethod
@@ -105,18 +106,18 @@ class Filters:
             confidence: least probability of the label.
         """
         features, _ = describe(classifier, reduced(pictures))
-        spread = _spread(features)
+        spreads = _spreads(features)
         near = copy_limit(pictures, duplicates)
         far = upper(unseen_distances(pictures, folds), outliers)
         limits = {"copy": near, "confidence": confidence, "distance": far}
-        return cls(classifier, thumbnails(pictures), _whole(features, spread), spread, limits)
+        return cls(classifier, thumbnails(pictures), _whole(features, spreads), spreads, limits)
 
     def judge(self, pictures: np.ndarray, labels: np.ndarray) -> Judged:
         """What is to be said of pictures uint8 N,H,W,C that were made for labels 0..K-1, (N,)."""
         features, probabilities = describe(self.classifier, reduced(pictures))
         probability = probabilities[np.arange(len(labels)), labels]
         copy = copy_distances(pictures, self._small)
-        distance = np.sqrt(nearest(_whole(features, self.spread), self._features)[1]) / STEPS
+        distance = np.sqrt(nearest(_whole(features, self.spreads), self._features)[1]) / STEPS
         far = self.limits["distance"]
         passed = {
             "copy": copy > self.limits["copy"],
@@ -129,7 +130,7 @@ class Filters:
 
     def config(self) -> dict[str, Any]:
         """JSON values from which, with `weights`, `of` makes the filters again."""
-        return {"limits": self.limits, "spread": self.spread, "classifier": dict(self.classifier.model().config)}
+        return {"limits": self.limits, "spreads": self.spreads, "classifier": dict(self.classifier.model().config)}
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """The classifier's, and the bank: the training pictures as thumbnails and as features, in whole numbers."""
@@ -141,7 +142,9 @@ class Filters:
         """The filters that `config` and `weights` were taken from."""
         bank = weights["bank"]
         classifier = Classifier.of(Model("classify", config["classifier"], {MAIN: weights["classifier"]}))
-        return cls(classifier, bank["thumbnails"].numpy(), bank["features"].numpy(), config["spread"], config["limits"])
+        return cls(
+            classifier, bank["thumbnails"].numpy(), bank["features"].numpy(), config["spreads"], config["limits"]
+        )
 
 
 # ---- copies, told by pixels ----
@@ -213,45 +216,50 @@ def reduced(pictures: np.ndarray) -> np.ndarray:
     return np.stack([conform(picture, size, pictures.shape[3], "stretch") for picture in pictures])
 
 
-def describe(classifier: Classifier, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features N,F and probabilities N,K, float32, of pictures of the classifier's size; each row by itself."""
-    features, probabilities = [], []
+def describe(classifier: Classifier, pictures: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Features and probabilities N,K, float32, of pictures of the classifier's size; each row by itself.
+
+    Features are the means over positions of the maps of each resolution, fine to coarse: three arrays N,F. Those
+    of the last one alone know no more than the classes, and see nothing wrong with noise.
+    """
+    rows: list[list[np.ndarray]] = []
     for start in range(0, len(pictures), CHUNK):
         part = pictures[start : start + CHUNK]
         whole = np.concatenate([part, np.repeat(part[:1], CHUNK - len(part), 0)])
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2))).float() / 255
-            vectors = classifier.vectors(x.contiguous(memory_format=torch.channels_last))
-            features.append(vectors[: len(part)].numpy())
-            probabilities.append(classifier.decide(vectors)[: len(part)].numpy())
-    return np.concatenate(features), np.concatenate(probabilities)
+            x = torch.from_numpy(np.ascontiguousarray(whole)).permute(0, 3, 1, 2).float() / 255
+            means = [maps.float().mean((2, 3)) for maps in classifier.stages(x)]
+            rows.append([values[: len(part)].numpy() for values in (*means, classifier.decide(means[-1]))])
+    *features, probabilities = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return features, probabilities
 
 
 def unseen_distances(pictures: np.ndarray, folds: Folds) -> np.ndarray:
     """How far real pictures are from those that a classifier was fitted on, when it has not seen them: float64.
 
     Leaving a picture out of the bank alone would not do: a classifier draws the pictures that it learns together.
-    Features of two classifiers do not compare, but their distances do, in units of the spread of each.
+    Features of two classifiers do not compare, but their distances do, in units of the spreads of each.
     """
     apart = []
     for rows, classifier in folds:
         features, _ = describe(classifier, reduced(pictures))
-        others = np.delete(features, rows, 0)
-        spread = _spread(others)
-        apart.append(np.sqrt(nearest(_whole(features[rows], spread), _whole(others, spread))[1]) / STEPS)
+        others = [np.delete(values, rows, 0) for values in features]
+        held, spreads = [values[rows] for values in features], _spreads(others)
+        apart.append(np.sqrt(nearest(_whole(held, spreads), _whole(others, spreads))[1]) / STEPS)
     return np.concatenate(apart)
 
 
-def _spread(features: np.ndarray) -> float:
-    """Root mean square of the distance from the mean."""
-    exact = features.astype(np.float64)
-    return float(np.sqrt(np.square(exact - exact.mean(0)).sum(1).mean())) or 1.0
+def _spreads(features: Sequence[np.ndarray]) -> list[float]:
+    """Of each resolution's features, the root mean square of the distance from their mean."""
+    exact = [values.astype(np.float64) for values in features]
+    return [float(np.sqrt(np.square(values - values.mean(0)).sum(1).mean())) or 1.0 for values in exact]
 
 
-def _whole(features: np.ndarray, spread: float) -> np.ndarray:
-    """Features in units of the spread, as whole numbers: int16, 32 spreads each way."""
+def _whole(features: Sequence[np.ndarray], spreads: Sequence[float]) -> np.ndarray:
+    """Features in units of their resolution's spread, as whole numbers: int16, 32 spreads each way."""
+    units = np.concatenate([of.astype(np.float64) / spread for of, spread in zip(features, spreads, strict=True)], 1)
     limits = np.iinfo(np.int16)
-    return np.rint(features.astype(np.float64) / spread * STEPS).clip(limits.min, limits.max).astype(np.int16)
+    return np.rint(units * STEPS).clip(limits.min, limits.max).astype(np.int16)
 
 
 # ---- distances and quantiles ----

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from gantoolkit.scan import conform
 from gantoolkit.task import Task, TrainConfig
 
 SHARE = 0.5  # of generated pictures, where no other was validated
-SCORED = 500  # pictures of a score while training: there are few real ones to compare them with
+SCORED = 256  # pictures of a score while training: there are few real ones to compare them with
 TRIES = 20  # samples for a row, before it is given up
 CANDIDATES = 2_000  # samples that tell what the filters let through, and that are tried beside the real pictures
 
@@ -176,7 +176,7 @@ class Fitted:
                 remedy="fit one with `gantk train augment DATA/`",
             )
         made = Model("generate", model.config["generator"], {MAIN: model.weights[MAIN]}) if own else model
-        self.sampler: Any = generate().load(made, device=device, precision=precision)
+        self.sampler = cast(Any, generate().load(made, device=device, precision=precision))
         self.filters = filters.Filters.of(model.config["filters"], model.weights) if own else None
         self.name = model.name
         self.classes: tuple[str, ...] = self.sampler.classes
