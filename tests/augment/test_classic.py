@@ -19,7 +19,7 @@ import torch
 from gantk_augment import classic, recipes
 from gantk_augment.classic import Classic
 from gantoolkit.errors import InputError
-from gantoolkit.samples import Made, Policy, Request, Sample
+from gantoolkit.samples import Made, Policy, Request, Sample, Thing
 
 PRESETS = recipes.names()
 

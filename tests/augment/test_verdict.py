@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gantk_augment.verdict import PAIRS, cards, gain, judge, t_interval
+from gantk_augment.verdict import PAIRS, cards, gain, judge, share_interval, t_interval
 from gantoolkit.errors import UsageError
 
 shares = st.integers(0, 500).map(lambda right: right / 500)
@@ -113,5 +113,6 @@ def test_cards_carry_mean_interval_and_protocol() -> None:
     assert len(made) == len(values) + len(PAIRS)
     card = made["accuracy", "gan"]
     assert card.value == pytest.approx(0.7) and card.n == 123 and card.protocol["nimg"] == 7
-    assert card.interval == t_interval(values["gan"])
+    assert card.interval == t_interval(values["gan"]) == share_interval(values["gan"])
+    assert share_interval([0.9, 1.0, 1.0])[1] == 1.0
     assert made["gain of both over classic", "both"].value == pytest.approx(0.1)
