@@ -14,7 +14,7 @@ from gantk_augment import page, recipes, trial
 from gantk_augment.arms import APART, Labelled, aside, shared
 from gantk_augment.fit import Fitted
 from gantk_augment.options import EvalOptions
-from gantk_augment.verdict import Verdict, cards, judge, t_interval
+from gantk_augment.verdict import Verdict, cards, judge, share_interval
 from gantoolkit import distributions, images
 from gantoolkit.classify import SIDES
 from gantoolkit.errors import GantkError, InputError, UsageError
@@ -262,7 +262,7 @@ def table(accuracies: Mapping[str, Sequence[float]]) -> list[str]:
     """The arms as lines: mean accuracy in %, its 95 % interval, the single repetitions."""
     lines = [f"{'arm':8} {'accuracy':>8}  {'95 % interval':15}  repetitions"]
     for arm, values in accuracies.items():
-        interval = t_interval(values)
+        interval = share_interval(values)
         between = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "all are equal"
         single = " ".join(f"{100 * value:.1f}" for value in values)
         lines.append(f"{arm:8} {100 * np.mean(values):7.1f}%  {between:15}  {single}")

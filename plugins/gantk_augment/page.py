@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from gantk_augment.arms import ARMS
-from gantk_augment.verdict import Verdict, t_interval
+from gantk_augment.verdict import Verdict, share_interval
 from gantoolkit import charts
 from gantoolkit.metrics import MetricCard
 
@@ -65,7 +65,7 @@ def page(
     """
     answer, _, reason = verdict.text.partition(". ")
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in verdict.warnings)
-    arms = {name: (values, t_interval(values)) for name, values in accuracies.items()}
+    arms = {name: (values, share_interval(values)) for name, values in accuracies.items()}
     gains = {f"{g.arm} − {g.than}": (g.differences, g.interval) for g in verdict.gains}
     sections = [
         "<h1>Does augmentation help on these pictures?</h1>",

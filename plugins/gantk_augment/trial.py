@@ -107,6 +107,9 @@ class FittedInside:
 def drawn(fitted: Fitted, trial: Trial, real: Labelled, seed: int) -> Pool:
     """`POOL` pictures by a fitted model, the classes as often as among the training pictures, at the model's share.
 
+    Where the model's filters let too few of a class through, those few stand for the others, so that the classes keep
+    their proportions; a class of which none passes is left out.
+
     Raises:
         InputError: the model does not know a class of the data.
     """
@@ -120,15 +123,20 @@ def drawn(fitted: Fitted, trial: Trial, real: Labelled, seed: int) -> Pool:
     labels = np.resize(real.labels, POOL)
     seeds = np.random.default_rng((seed, 1)).integers(2**63, size=POOL)
     height, width, channels = real.pictures.shape[1:]
-    made, rows = [], []
+    made: list[np.ndarray] = []
+    rows: list[int] = []
     for start in range(0, POOL, 250):
         names = [trial.classes[label] for label in labels[start : start + 250]]
         pictures, parameters = fitted.pictures(names, seeds[start : start + 250].tolist())
         good = [row for row, how in enumerate(parameters) if how is not None]
         made += [conform(pictures[row], (height, width), channels) for row in good]
         rows += [start + row for row in good]
-    pictures = np.stack(made) if made else real.pictures[:0]
-    return Pool(Labelled(pictures, labels[rows]), fitted.share if made else 0.0)
+    if not made:
+        return Pool(real.take(np.arange(0)), 0.0)
+    passed = Labelled(np.stack(made), labels[rows])
+    of_class = [np.flatnonzero(passed.labels == label) for label in range(len(trial.classes))]
+    kept = [np.resize(own, (labels == label).sum()) for label, own in enumerate(of_class) if len(own)]
+    return Pool(passed.take(np.concatenate(kept)), fitted.share)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,12 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     return float(given.mean() - reach), float(given.mean() + reach)
 
 
+def share_interval(values: Sequence[float]) -> Interval | None:
+    """`t_interval` of a mean of shares, cut to 0..1: there is nothing beyond."""
+    interval = t_interval(values)
+    return None if interval is None else (max(0.0, interval[0]), min(1.0, interval[1]))
+
+
 def gain(arm: str, than: str, values: Sequence[float], others: Sequence[float]) -> Gain:
     """What `arm` is worth more than `than`; accuracies of the same repetitions in the same order.
 
@@ -149,7 +155,7 @@ def cards(
     """
     facts = {**protocol, "interval": "Student's t over repetitions, 95 %"}
     made = [
-        MetricCard("accuracy", float(np.mean(values)), "", n, facts, t_interval(values), of=arm)
+        MetricCard("accuracy", float(np.mean(values)), "", n, facts, share_interval(values), of=arm)
         for arm, values in accuracies.items()
     ]
     made += [
