@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,8 @@ def test_a_row_depends_on_its_label_and_seed_alone(picky: Fitted) -> None:
 
 
 def test_rows_of_several_classes_keep_to_themselves_with_real_filters(fitted: Fitted) -> None:
-    labels, seeds = ["disc", "square", 1, "0"] * 10, list(range(40))
+    classes: list[str | int] = ["disc", "square", 1, "0"]
+    labels, seeds = classes * 10, list(range(40))
     pictures, parameters = fitted.pictures(labels, seeds)
     order = np.random.default_rng(1).permutation(40)
     mixed, others = fitted.pictures([labels[i] for i in order], [seeds[i] for i in order])
@@ -208,9 +209,13 @@ def test_a_refused_sample_is_tried_again_from_a_seed_of_its_own(picky: Fitted) -
 
 
 def test_rows_without_a_good_sample_are_marked(picky: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
-    draw = picky._drawn
-    monkeypatch.setattr(picky, "_drawn", lambda numbers, seeds: drawn.append(len(seeds)) or draw(numbers, seeds))
+    drawn, draw = [], picky._drawn
+
+    def counted(numbers: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+        drawn.append(len(seeds))
+        return draw(numbers, seeds)
+
+    monkeypatch.setattr(picky, "_drawn", counted)
     made, parameters = picky.pictures(["square", "disc"], [0, 0])
     assert parameters[0] is None and not made[0].any() and parameters[1] is not None and made[1].any()
     assert len(drawn) == TRIES and drawn[-1] == 1
