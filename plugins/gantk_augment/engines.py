@@ -52,7 +52,7 @@ def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Out
             set_threads(*before)
         return
     workers = min(workers, len(chunks))
-    pool = ProcessPoolExecutor(workers, _processes(), _start, (job,))
+    pool = ProcessPoolExecutor(workers, processes(), _start, (job,))
     try:
         left = iter(chunks)
         waiting: set[Future[list[Outcome]]] = set()
@@ -69,7 +69,7 @@ def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Out
         pool.shutdown(cancel_futures=True)
 
 
-def _processes() -> ForkServerContext:
+def processes() -> ForkServerContext:
     """A clean process that imports everything once and that the workers are forked from."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gantk_augment.source", *(name for name in HEAVY if name in sys.modules)])
@@ -122,6 +122,7 @@ def ray(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outco
         raise UsageError("--engine ray needs Ray", remedy="install it with: pip install 'gantoolkit[ray]'")
     # no report home, no bars beside ours, and no log but what ends the work
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers stand back behind all other processes
     import ray as cluster
     from ray import data as distributed
 

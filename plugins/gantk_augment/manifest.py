@@ -23,6 +23,7 @@ from gantoolkit.runlog import write_atomically
 NAME = "manifest.jsonl"
 JOURNAL = "manifest.partial.jsonl"
 VERSION = 1
+ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 REQUIRED = ("file", "sha256", "index", "stem", "policy", "source", "label", "seed")
 
 
@@ -32,7 +33,7 @@ def dump(row: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError, TypeError: a value that JSON does not have.
     """
-    return json.dumps(row, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return ENCODER.encode(row).encode() + b"\n"
 
 
 @dataclass

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN = 20  # failures in full; more are counted
 SHEET = 32  # new samples to look at
 COLUMNS = 8
+CELL = 128  # pixels of a sample's longer side on the sheet
 
 
 def run(options: RunOptions, console: Console) -> int:
@@ -243,7 +244,16 @@ def _sheet(order: Order, tree: Tree, out: Path) -> Path | None:
     places = {made.base + name: index for index, name in enumerate(made.names)}
     some = [new[int(i)] for i in np.linspace(0, len(new) - 1, min(SHEET, len(new)))]
     files = [manifest.parse(tree.done.lines[row.index])["file"] for row in some]
-    tiles = [overlay(made.sample(places[file])) for file in files if file in places]
+    tiles = [_small(overlay(made.sample(places[file]))) for file in files if file in places]
     target = out.with_name(f"{out.name}-sheet.png")
     images.write(Picture(images.contact_sheet(tiles, COLUMNS)), target, force=True)
     return target
+
+
+def _small(tile: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) in the size of the sheet's cells; small ones stay as they are."""
+    import cv2
+
+    factor = CELL / max(tile.shape)
+    size = (max(1, round(tile.shape[1] * factor)), max(1, round(tile.shape[0] * factor)))
+    return cv2.resize(tile, size, interpolation=cv2.INTER_AREA) if factor < 1 else tile
