@@ -18,7 +18,7 @@ from gantoolkit.labelled import LabelledPictures
 from gantoolkit.model import Model
 from tests.generate.shapes import draw_shapes
 
-NIMG = 4_000
+NIMG = 3_000
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from gantk_augment.mixing import choose_share, cross_fit, stratified
 from gantoolkit.labelled import LabelledPictures
 from tests.generate.shapes import draw_shapes
 
-NIMG = 1_500
+NIMG = 1_200
 FEW = 48  # real pictures; the others stand for generated ones
 
 Shapes = tuple[np.ndarray, np.ndarray]
@@ -47,11 +47,6 @@ def test_more_pictures_of_the_same_kind_are_mixed_in(shapes: Shapes, folds: Any)
     assert [row["share"] for row in table] == [0, 0.5, 0.75] and table[0]["gain"] == 0
     best = max(table, key=lambda row: row["gain"])
     assert best["share"] == share and best["gain"] == pytest.approx(best["accuracy"] - table[0]["accuracy"])
-
-
-def test_wrong_labels_are_not_mixed_in(shapes: Shapes, folds: Any) -> None:
-    share, table = chosen(shapes, folds, 1 - shapes[1][FEW:], shares=(0.75,))
-    assert share == 0 and table[1]["gain"] < -0.1
 
 
 def test_shuffled_labels_are_not_mixed_in(shapes: Shapes, folds: Any) -> None:
