@@ -95,6 +95,8 @@ def dots(
 ) -> str:
     """A `<figure>`: for each row its values as faint dots, their mean, and the interval of the mean as a line.
 
+    A row has the colour of the arm that its name begins with.
+
     Args:
         rows: {name: (values, interval)} in 0..1, shown times 100.
         unit: of the axis.
@@ -121,10 +123,11 @@ def dots(
     if zero:
         body.append(f'<line class="zero" x1="{at(0):.1f}" x2="{at(0):.1f}" y1="{TOP}" y2="{foot}"/>')
     for index, (name, (values, interval)) in enumerate(shown.items()):
+        colour = next((place for place, arm in enumerate(ARMS) if name.startswith(arm)), len(ARMS))
         y = TOP + ROW * (index + 0.5)
         mean = sum(values) / len(values)
         text = f"{mean:+.1f}" if zero else f"{mean:.1f}"
-        body.append(f'<g style="--s:var(--c{index % charts.COLOURS})"><title>{escape(name)}: {text} {unit}</title>')
+        body.append(f'<g style="--s:var(--c{colour})"><title>{escape(name)}: {text} {unit}</title>')
         body.append(
             f'<text class="name" x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end">{escape(name)} {text}</text>'
         )
@@ -166,7 +169,9 @@ def _table(figures: Sequence[MetricCard]) -> str:
         interval = f" [{card.interval[0]:.3f}, {card.interval[1]:.3f}]" if card.interval else ""
         facts = escape(", ".join(f"{key} {value}" for key, value in card.protocol.items()))
         name = escape(f"{card.name} {'↑' if card.higher_is_better else '↓'}")
-        rows.append(f'<tr><td>{name}</td><td class="number">{card.value:.3f}{interval}</td><td>{facts}</td></tr>')
+        rows.append(
+            f'<tr><td class="number">{name}</td><td class="number">{card.value:.3f}{interval}</td><td>{facts}</td></tr>'
+        )
     return f"<table><tr><th>figure</th><th>value</th><th>protocol</th></tr>{''.join(rows)}</table>"
 
 

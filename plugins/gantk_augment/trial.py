@@ -26,6 +26,7 @@ from gantoolkit.scan import conform
 
 FITS = "fits.jsonl"
 POOL = 2_000  # pictures that a model makes for a repetition
+LOOK = 120  # of a model whose own validation found no use for them: enough to look at
 SHARE = 0.5  # of given synthetic pictures among those shown: nothing says which is best
 GENERATE = "generated"  # the work that comes before the arms gan and both
 Row = dict[str, Any]
@@ -108,7 +109,8 @@ def drawn(fitted: Fitted, trial: Trial, real: Labelled, seed: int) -> Pool:
     """`POOL` pictures by a fitted model, the classes as often as among the training pictures, at the model's share.
 
     Where the model's filters let too few of a class through, those few stand for the others, so that the classes keep
-    their proportions; a class of which none passes is left out.
+    their proportions; a class of which none passes is left out. Of a model with a share of 0, whose pictures no
+    classifier will be shown, only `LOOK` are made.
 
     Raises:
         InputError: the model does not know a class of the data.
@@ -120,12 +122,13 @@ def drawn(fitted: Fitted, trial: Trial, real: Labelled, seed: int) -> Pool:
             actual=f"none called {missing[0]!r}",
             remedy="fit one on these data with `gantk train augment`",
         )
-    labels = np.resize(real.labels, POOL)
-    seeds = np.random.default_rng((seed, 1)).integers(2**63, size=POOL)
+    count = POOL if fitted.share else LOOK
+    labels = np.resize(real.labels, count)
+    seeds = np.random.default_rng((seed, 1)).integers(2**63, size=count)
     height, width, channels = real.pictures.shape[1:]
     made: list[np.ndarray] = []
     rows: list[int] = []
-    for start in range(0, POOL, 250):
+    for start in range(0, count, 250):
         names = [trial.classes[label] for label in labels[start : start + 250]]
         pictures, parameters = fitted.pictures(names, seeds[start : start + 250].tolist())
         good = [row for row, how in enumerate(parameters) if how is not None]
