@@ -27,7 +27,7 @@ from common import parser, report
 from gantk_augment import evaluate, recipes
 from gantk_augment.arms import ARMS, Labelled, Pool, subsample
 from gantk_augment.trial import POOL, SHARE, FittedInside, Generated, Trial, run
-from gantk_augment.verdict import judge, t_interval
+from gantk_augment.verdict import Interval, judge, share_interval
 from gantoolkit.labelled import LabelledPictures
 
 RECIPE = Path(__file__).with_suffix(".yaml")
@@ -119,14 +119,15 @@ class Clock:
 def row(name: str, accuracies: Mapping[str, list[float]]) -> dict[str, str]:
     """One line of the table."""
     verdict = judge(accuracies)
-    cells = {"n a class": name} | {arm: _between(np.mean(accuracies[arm]), accuracies[arm], "") for arm in ARMS}
+    cells = {"n a class": name} | {
+        arm: _between(float(np.mean(accuracies[arm])), share_interval(accuracies[arm]), "") for arm in ARMS
+    }
     for title, gain in zip(COLUMNS, verdict.gains, strict=True):
-        cells[title] = _between(gain.mean, gain.differences, "+") + f": {gain.word}"
+        cells[title] = _between(gain.mean, gain.interval, "+") + f": {gain.word}"
     return {**cells, "verdict": verdict.word}
 
 
-def _between(mean: float, values: Any, sign: str) -> str:
-    interval = t_interval(values)
+def _between(mean: float, interval: Interval | None, sign: str) -> str:
     ends = " ".join(f"{100 * end:{sign}.1f}" for end in interval) if interval else "all equal"
     return f"{100 * mean:{sign}.1f} [{ends}]"
 
