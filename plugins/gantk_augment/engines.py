@@ -20,7 +20,7 @@ from typing import Any
 
 from gantk_augment.plan import Row
 from gantk_augment.work import Job, Outcome, Worker, set_threads
-from gantoolkit import plugins
+from gantoolkit import devices, plugins
 from gantoolkit.errors import GantkError, UsageError
 
 AHEAD = 2  # chunks that wait for each worker, so that none waits for us
@@ -43,6 +43,7 @@ def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Out
         Exception: a bug in the work.
     """
     if min(workers, len(chunks)) <= 1:
+        devices.hold_memory()
         work = Worker(job)
         before = set_threads()
         try:
@@ -97,6 +98,7 @@ def _end_with(parent: Any) -> None:
 
 def _settled(job: Job) -> Worker:
     """A worker in a process that does nothing else."""
+    devices.hold_memory()
     plugins.use(plugins.discover(**job.found_by))
     worker = Worker(job)
     set_threads()

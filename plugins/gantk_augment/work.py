@@ -160,10 +160,13 @@ class Worker:
 
 
 def _write(path: str, content: bytes) -> None:
-    with open(path, "wb", buffering=0) as file:  # noqa: PTH123 - Path's costs twice as much
-        written = file.write(content)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)  # a third of open()'s cost
+    try:
+        written = os.write(descriptor, content)
         while written < len(content):  # a nearly full disk takes a part before it refuses
-            written += file.write(content[written:])
+            written += os.write(descriptor, content[written:])
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: BaseException) -> str:
