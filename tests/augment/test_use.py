@@ -257,16 +257,16 @@ def test_samples_from_nothing_take_the_usual_suffix(tmp_path: Path) -> None:
 # ---- as a process of its own ----
 
 
-def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0) -> list[str]:
+def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0, multiply: int = 4) -> list[str]:
     folder, recipe = policies.write(tmp_path, seconds=seconds)
     start = [sys.executable, "-m", "gantoolkit", "--plugins-dir", str(folder), "run", "augment", str(data)]
-    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", "4", *words]
+    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", str(multiply), *words]
 
 
-def killed_and_restarted(tmp_path: Path, kills: int, *words: str) -> None:
+def killed_and_restarted(tmp_path: Path, kills: int, multiply: int, *words: str) -> None:
     """A run killed so often, at some time after its first line, and then left alone, makes the undisturbed tree."""
     data, out = data_sets.class_folders(tmp_path / "data", each=6), tmp_path / "out"
-    order = command(tmp_path, data, out, *words, seconds=0.02 if kills < 5 else 0.1)
+    order = command(tmp_path, data, out, *words, seconds=0.02, multiply=multiply)
     rng, done = random.Random(0), 0
     for _ in range(kills):
         process = subprocess.Popen(order, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -283,20 +283,20 @@ def killed_and_restarted(tmp_path: Path, kills: int, *words: str) -> None:
         found = journal.read_bytes().count(b"\n") - 1
         assert found >= done, "what was done is lost"
         done = found
-    assert 0 < done < 60
+    assert 0 < done < 12 * (1 + multiply)
     subprocess.run(order, check=True, stdout=subprocess.DEVNULL)
     undisturbed = tmp_path / "whole"
     subprocess.run([*order[: order.index("-o") + 1], str(undisturbed), *order[order.index("-o") + 2 :]], check=True)
-    assert tree(out) == tree(undisturbed) and len(tree(out)) == 61
+    assert tree(out) == tree(undisturbed) and len(tree(out)) == 12 * (1 + multiply) + 1
 
 
 def test_killed_twice_and_restarted(tmp_path: Path) -> None:
-    killed_and_restarted(tmp_path, 2, "--workers", "1")
+    killed_and_restarted(tmp_path, 2, 4, "--workers", "1")
 
 
 @pytest.mark.slow
 def test_killed_ten_times_and_restarted(tmp_path: Path) -> None:
-    killed_and_restarted(tmp_path, 10, "--workers", "2")
+    killed_and_restarted(tmp_path, 10, 40, "--workers", "2")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
