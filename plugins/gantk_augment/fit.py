@@ -86,7 +86,8 @@ def model(config: AugmentConfig, data: Any, weights: Mapping[str, Mapping[str, A
     settings: dict[str, Any] = {"nimg": config.classifier_nimg, "seed": config.seed}
     seen, classes = filters.reduced(pictures), len(data.classes)
     folds = mixing.cross_fit(seen, labels, classes, folds=min(config.folds, len(seen)), **settings)
-    classifier = fit_classifier(seen, labels, classes, **settings).model()
+    whole = fit_classifier(seen, labels, classes, **settings)
+    classifier = whole.model()
     judge = filters.Filters.fit(
         pictures,
         Classifier.of(replace(classifier, weights={MAIN: _stored(classifier.weights[MAIN])})),
@@ -108,8 +109,15 @@ def model(config: AugmentConfig, data: Any, weights: Mapping[str, Mapping[str, A
     if not judged.good.any():
         found["share"] = 0.0
     elif np.bincount(labels, minlength=classes).min() > 1:
-        good = filters.reduced(candidates[judged.good]), numbers[judged.good]
-        found["share"], found["mixing"] = mixing.choose_share(seen, labels, classes, good, folds, **settings)
+        rows = mixing.balanced(numbers, judged.good)
+        good = filters.reduced(candidates[rows]), numbers[rows]
+        if kept := data.held_out is not None:
+            held = filters.reduced(np.stack(list(data.held_out.pictures())))
+            folds = [(len(seen) + np.arange(len(held)), whole)]
+            seen, labels = np.concatenate([seen, held]), np.concatenate([labels, data.held_out.labels])
+        found["share"], found["mixing"] = mixing.choose_share(
+            seen, labels, classes, good, folds, unseen=kept, **settings
+        )
     return replace(made, config=built | found, card=_card(config, data, found))
 
 
@@ -128,11 +136,13 @@ def _card(config: AugmentConfig, data: Any, found: Mapping[str, Any]) -> str:
         f"Filters let through: {shares} (of {CANDIDATES:,} samples).",
         f"Share of generated pictures to fit a classifier with: {found['share']:g}, "
         + (
-            f"chosen on held-out parts of the training pictures (gain in accuracy, standard error: {tried})."
+            f"chosen on {'the pictures held out' if config.held_out else 'parts of the training pictures'} "
+            f"(gain in accuracy ± standard error: {tried})."
             if tried
             else "not validated: a class has one picture, or no sample passed the filters."
         ),
-        "The generator has seen those held-out parts; `gantk eval augment` with other pictures has the last word.",
+        "A generator that has seen the pictures it is chosen by looks better than it is, and so may that share; "
+        "`gantk eval augment` with other pictures has the last word.",
         f"The folder holds its training pictures as thumbnails of {filters.THUMB} pixels a side at most, to tell "
         "copies: whoever gets the model gets those.",
     ]

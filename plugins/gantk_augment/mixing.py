@@ -13,7 +13,7 @@ from gantk_augment.filters import Folds, nearest, thumbnails
 from gantoolkit.classify import Classifier, fit_classifier
 
 SHARES = (0.25, 0.5, 0.75)
-SURE = 1.0  # standard errors that a gain has to exceed: the rule of one, Breiman et al. 1984, CART, section 3.4.3
+SURE = 1.96  # standard errors that a gain has to exceed: 0 is outside its 95 % interval
 
 
 def stratified(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
@@ -21,6 +21,15 @@ def stratified(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     dealt = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
     return [np.sort(dealt[start::folds]) for start in range(folds)]
+
+
+def balanced(labels: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Rows (M,) of the good ones (bool N), repeated so that every class that has any has as many as the largest.
+
+    A filter lets through more of one class than of another, which must not teach a classifier how frequent they are.
+    """
+    rows = [np.flatnonzero(good & (labels == label)) for label in np.unique(labels[good])]
+    return np.concatenate([np.resize(each, max(map(len, rows))) for each in rows])
 
 
 def cross_fit(
@@ -41,29 +50,31 @@ def choose_share(
     synthetic: tuple[np.ndarray, np.ndarray],
     folds: Folds,
     *,
+    unseen: bool = False,
     shares: Sequence[float] = SHARES,
     nimg: int,
     seed: int = 0,
 ) -> tuple[float, list[dict[str, float]]]:
     """The share of generated pictures with which a classifier does best on real pictures that it has not seen.
 
-    Every real picture is held out once, and judged by classifiers of equal steps that were fitted on the other folds
-    and on generated pictures. The generator has seen all of them, so that its near copies of held-out pictures would
-    win by cheating: a generated picture takes part only where the real one nearest to it (in thumbnails) is not held
-    out. What is left of the generator's knowledge favours it; an evaluation on other pictures has the last word.
+    The real pictures of each fold are judged by classifiers of equal steps that were fitted on all others and on
+    generated pictures. Where the generator has seen the folds, near copies of held-out pictures would win by
+    cheating: a generated picture then takes part only where the real one nearest to it (in thumbnails) is not held
+    out. What is left of the generator's knowledge still favours it: folds that it has not seen tell the truth.
 
     Args:
         pictures, labels: real ones, sized for the classifier.
         synthetic: generated pictures of that size, and their labels.
         folds: of `cross_fit`: its classifiers are the arm without generated pictures.
+        unseen: the generator was fitted without the rows of the folds.
         shares: to try besides 0.
         nimg, seed: of each fit, as in `cross_fit`.
 
     Returns:
-        The share, 0 unless the best one's gain is above its standard error; and a row for each share: "share",
-        "accuracy", "gain" over 0 and its "error" (over pictures, paired).
+        The share, 0 unless the best one's gain is more than 1.96 standard errors above 0; and a row for each share:
+        "share", "accuracy", "gain" over 0 and its standard "error" (over held-out pictures, paired).
     """
-    among = nearest(_flat(synthetic[0]), _flat(pictures))[0]
+    among = np.full(len(synthetic[0]), -1) if unseen else nearest(_flat(synthetic[0]), _flat(pictures))[0]
     base = _correct(pictures, labels, folds)
     table = [{"share": 0.0, "accuracy": float(base.mean()), "gain": 0.0, "error": 0.0}]
     for share in shares:
@@ -87,8 +98,6 @@ def _flat(pictures: np.ndarray) -> np.ndarray:
 
 
 def _correct(pictures: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarray:
-    """For each picture 1 where the classifier that has not seen it names its label, else 0: float64 N."""
-    right = np.zeros(len(labels))
-    for rows, classifier in folds:
-        right[rows] = classifier.labels(pictures[rows]) == labels[rows]
-    return right
+    """For each held-out picture, fold by fold, 1 where the classifier without it names its label, else 0: float64."""
+    right = [classifier.labels(pictures[rows]) == labels[rows] for rows, classifier in folds]
+    return np.concatenate(right).astype(np.float64)

@@ -15,8 +15,8 @@ RECIPES = ("photo", "medical", "document", "satellite", "faces")
 class AugmentConfig(TrainConfig):
     """Fit a generator on a labelled data set of few pictures, and what tells its good samples from bad ones."""
 
-    batch: PositiveInt = option(32, "real images a step, all processes together")
-    nimg: PositiveInt = option(60_000, "real images to show")
+    batch: PositiveInt = option(16, "real images a step, all processes together")
+    nimg: PositiveInt = option(40_000, "real images to show")
     height: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")
     width: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")
     channels: PositiveInt = option(32, "width of both networks at their largest map")

@@ -156,6 +156,23 @@ def test_one_picture_a_class_is_enough_for_a_model(tmp_path: Path) -> None:
     assert model.config["share"] in (0, 0.5) and not model.config["mixing"] and "not validated" in model.card
 
 
+def test_pictures_that_were_held_out_choose_the_share(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TINY.model_copy(update={"held_out": 0.3})
+    data = fit.dataset(config, shapes)
+    game = fit.generate().game(fit.generate_config(config), data, "adversarial")
+    asked: dict[str, Any] = {}
+
+    def chosen(pictures: np.ndarray, labels: np.ndarray, *rest: Any, unseen: bool, **_: Any) -> Any:
+        asked.update(pictures=pictures[rest[2][0][0]], labels=labels[rest[2][0][0]], unseen=unseen)
+        return 0.25, []
+
+    monkeypatch.setattr(fit.mixing, "choose_share", chosen)
+    model = fit.model(config, data, {"adversarial": {"generator": game.networks()["generator"].state_dict()}})
+    assert asked["unseen"] and model.config["share"] == 0.25 and len(asked["labels"]) == 16 - len(data)
+    assert np.array_equal(asked["labels"], data.held_out.labels)
+    assert not {fingerprint(picture) for picture in asked["pictures"]} & set(model.config["trained_on"])
+
+
 def test_no_samples_that_pass_means_no_share(shapes: Path) -> None:
     config = TINY.model_copy(update={"confidence": 0.999999})
     data = fit.dataset(config, shapes)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from gantk_augment import mixing
-from gantk_augment.mixing import choose_share, cross_fit, stratified
+from gantk_augment.mixing import balanced, choose_share, cross_fit, stratified
 from gantoolkit.labelled import LabelledPictures
 from tests.generate.shapes import draw_shapes
 
-NIMG = 1_200
+NIMG = 1_800
 FEW = 48  # real pictures; the others stand for generated ones
 
 Shapes = tuple[np.ndarray, np.ndarray]
@@ -26,7 +26,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     read = LabelledPictures(folder)
     assert read.labels is not None
     rng = np.random.default_rng(0)
-    noisy = np.stack(list(read.pictures())) + rng.normal(0, 30, (300, 16, 16, 3))
+    noisy = np.stack(list(read.pictures())) + rng.normal(0, 20, (300, 16, 16, 3))
     order = rng.permutation(300)
     return noisy.clip(0, 255).astype(np.uint8)[order], read.labels[order]
 
@@ -42,9 +42,9 @@ def chosen(shapes: Shapes, folds: Any, labels: np.ndarray, **options: Any) -> tu
 
 
 def test_more_pictures_of_the_same_kind_are_mixed_in(shapes: Shapes, folds: Any) -> None:
-    share, table = chosen(shapes, folds, shapes[1][FEW:], shares=(0.5, 0.75))
+    share, table = chosen(shapes, folds, shapes[1][FEW:], shares=(0.75,))
     assert share > 0
-    assert [row["share"] for row in table] == [0, 0.5, 0.75] and table[0]["gain"] == 0
+    assert [row["share"] for row in table] == [0, 0.75] and table[0]["gain"] == 0
     best = max(table, key=lambda row: row["gain"])
     assert best["share"] == share and best["gain"] == pytest.approx(best["accuracy"] - table[0]["accuracy"])
 
@@ -75,6 +75,9 @@ def test_copies_of_held_out_pictures_take_no_part(shapes: Shapes, folds: Any, mo
         kept = np.delete(np.arange(FEW), rows)
         assert np.array_equal(extra, near[kept]) and np.array_equal(named, labels[kept])
     seen.clear()
+    choose_share(pictures, labels, 2, (near, labels), folds[:1], nimg=NIMG, shares=(0.5,), unseen=True)
+    assert np.array_equal(seen[0][0], near), "what the generator has not seen it cannot have copied"
+    seen.clear()
     one = folds[0][0][:1]
     choose_share(pictures, labels, 2, (near[one], labels[one]), folds, nimg=NIMG, shares=(0.5,))
     assert seen[0] is None and len(seen[1][0]) == len(seen[2][0]) == 1
@@ -95,3 +98,10 @@ def test_classifiers_of_folds_have_not_seen_their_rows(shapes: Shapes, monkeypat
     pictures, labels = shapes[0][:FEW], shapes[1][:FEW]
     for rows, _ in cross_fit(pictures, labels, 2, folds=4, nimg=1):
         assert np.array_equal(fitted.pop(0), np.delete(pictures, rows, 0))
+
+
+def test_classes_of_which_few_pass_count_as_much_as_others() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 3])
+    good = np.array([1, 1, 0, 1, 1, 0, 1, 0, 1, 0], bool)
+    rows = balanced(labels, good)
+    assert good[rows].all() and rows.tolist() == [0, 3, 6, 1, 4, 1, 8, 8, 8]
