@@ -49,8 +49,11 @@ def gantk_metrics() -> Mapping[str, Callable[[FeatureSet, FeatureSet], MetricCar
 
 @hookspec
 def gantk_augmentations() -> Mapping[str, Callable[[Mapping[str, Any]], Policy]]:  # type: ignore[empty-body]
-    """Policies that make new samples from a data set's, by name; each is made from its settings, a mapping of JSON's
-    own types (a recipe file's content), in every process that uses it."""
+    """Policies that make new samples from a data set's, by name: `gantk run augment DATA/ -o OUT/ --policy NAME`.
+
+    Each is made from its settings, a mapping of JSON's own types (a recipe file's content), in every process that
+    uses it.
+    """
 
 
 @hookspec
