@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from gantk_augment import options as augment
 from gantk_generate import options as generate
 from gantk_superres import options as superres
 from gantoolkit.task import Options, TrainConfig
@@ -57,6 +58,9 @@ def _kind(annotation: Any) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "train": lambda: table(TrainConfig),
+    "augment-train": lambda: table(augment.AugmentConfig, without=TrainConfig.model_fields),
+    "augment-run": lambda: table(augment.RunOptions),
+    "augment-eval": lambda: table(augment.EvalOptions),
     "generate-train": lambda: table(generate.GenerateConfig, without=TrainConfig.model_fields),
     "generate-run": lambda: table(generate.RunOptions),
     "generate-eval": lambda: table(generate.EvalOptions),

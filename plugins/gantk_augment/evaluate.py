@@ -37,7 +37,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     if options.data is None:
         raise UsageError("no labelled pictures were named", remedy="gantk eval augment DATA/")
     if options.synthetic is not None and options.model is not None:
-        raise UsageError("--synthetic and --model are two trials", remedy="give one of them")
+        raise UsageError("synthetic pictures and --model are two trials", remedy="give one of them")
     out, recipe = options.out or OUT, recipes.read(options.recipe)
     data = _read(options, console)
     made = trial.Trial(
@@ -170,7 +170,7 @@ def _generated(options: EvalOptions, data: Data, console: Console) -> trial.Gene
             console.warn("the synthetic pictures may come from more training pictures than --per-class leaves")
         return trial.Given(made, options.synthetic.name)
     if options.model is None:
-        return trial.FittedInside()
+        return trial.FittedInside({"nimg": options.gan_nimg})
     model = Fitted(find("augment", options.model))
     seen = sum(_known(model, read, rows) for read, rows in data.sources)
     if seen:

@@ -68,11 +68,12 @@ class EvalOptions(Options):
 
     data: Path | None = option(None, "the labelled pictures to train on: a folder or zip", "ARGUMENT")
     test: Path | None = option(None, "real test pictures; without, a fifth of the data is kept aside")
-    synthetic: Path | None = option(None, "labelled pictures that were made from the data: a folder or zip")
+    synthetic: Path | None = option(None, "labelled pictures made from the data: a folder or zip", "ARGUMENT")
     model: str | None = option(None, "what `gantk train augment` fitted on the data's training part", "-m")
     recipe: str = option("photo", f"{', '.join(RECIPES)}, or a YAML file: the classic arm")
     seeds: PositiveInt = option(5, "repetitions", ge=2)
     nimg: PositiveInt = option(40_000, "pictures shown to each classifier")
+    gan_nimg: PositiveInt = option(40_000, "real images shown to each generator, where none is given")
     per_class: PositiveInt | None = option(None, "use only so many training pictures of each class")
     seed: NonNegativeInt = option(0, "of the first repetition")
     out: Path | None = option(None, "folder for verdict.json and verdict.html; default gantk-augment-verdict", "-o")

@@ -62,7 +62,7 @@ def evaluate(sets: dict[str, Path], *words: object, quick: bool = True) -> int:
 
 
 def test_pictures_with_wrong_labels_are_judged_dont(sets: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    words = (sets["train"], "--test", sets["test"], "--synthetic", sets["wrong"], "--nimg", 2_500, "--seeds", 3)
+    words = (sets["train"], "--test", sets["test"], sets["wrong"], "--nimg", 2_500, "--seeds", 3)
     assert evaluate(sets, *words, quick=False) == 0
     heard = capsys.readouterr()
     assert re.search(r"^verdict: don't\. Generated pictures on top of classic.*95 % interval -", heard.out, re.M)
@@ -90,7 +90,7 @@ def test_pictures_with_wrong_labels_are_judged_dont(sets: dict[str, Path], capsy
 def test_without_test_pictures_a_fifth_is_kept_aside_before_anything_is_fitted(
     sets: dict[str, Path], digits: Labelled, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate(sets, sets["train"], "--synthetic", sets["new"]) == 0
+    assert evaluate(sets, sets["train"], sets["new"]) == 0
     assert "kept aside" in capsys.readouterr().out
     facts = json.loads((sets["out"] / FITS).read_text().splitlines()[0])
     apart = aside(digits.take(np.arange(300)))
@@ -103,7 +103,7 @@ def test_synthetic_pictures_that_are_test_pictures_are_refused(
     sets: dict[str, Path], digits: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     leaked = archive(tmp_path / "leaked.zip", digits.take(np.r_[600:650, 300:307]))
-    assert evaluate(sets, sets["train"], "--test", sets["test"], "--synthetic", leaked) == 3
+    assert evaluate(sets, sets["train"], "--test", sets["test"], leaked) == 3
     assert "7 of the synthetic pictures are test pictures" in capsys.readouterr().err
     assert not sets["out"].exists()
 
@@ -113,7 +113,7 @@ def test_training_pictures_that_are_test_pictures_are_left_out(
 ) -> None:
     mixed = archive(tmp_path / "mixed.zip", digits.take(np.r_[0:290, 300:304]))
     copies = archive(tmp_path / "copies.zip", digits.take(np.arange(20)))
-    assert evaluate(sets, mixed, "--test", sets["test"], "--synthetic", copies) == 0
+    assert evaluate(sets, mixed, "--test", sets["test"], copies) == 0
     heard = capsys.readouterr().err
     assert "4 training pictures are test pictures" in heard
     assert "20 of 20 synthetic pictures are copies" in heard
@@ -168,10 +168,10 @@ def test_what_cannot_be_measured_is_said_on_one_line(
     write_archive(strange, digits.pictures[:20], [0, 1] * 10, ["a letter", "another"])
     codes = [
         evaluate(sets),
-        evaluate(sets, sets["train"], "--synthetic", sets["new"], "--model", "m"),
+        evaluate(sets, sets["train"], sets["new"], "--model", "m"),
         evaluate(sets, plain),
         evaluate(sets, sets["train"], "--test", strange),
-        evaluate(sets, sets["train"], "--test", sets["test"], "--synthetic", sets["new"], "--per-class", 1_000),
+        evaluate(sets, sets["train"], "--test", sets["test"], sets["new"], "--per-class", 1_000),
         evaluate(sets, sets["train"], "--test", sets["test"], "--model", "no-such"),
     ]
     assert codes == [2, 2, 3, 3, 3, 2]
