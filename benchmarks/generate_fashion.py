@@ -23,13 +23,14 @@ def main() -> None:
     train, test = (arguments.data / f"fashion-mnist-{part}.zip" for part in ("train", "test"))
     rows: list[dict[str, float | str]] = []
     for preset in arguments.presets.split(","):
-        run = arguments.runs / f"fashion-{preset}-{arguments.nimg}-{arguments.seed}"
+        batch = f"-b{arguments.batch}" if arguments.batch else ""
+        run = arguments.runs / f"fashion-{preset}{batch}-{arguments.nimg}-{arguments.seed}"
         spent = trained(run, train, preset, arguments)
         cards = measured(run, test, arguments, "--accuracy")
         rows.append({"preset": preset, **{n: c["value"] for n, c in cards.items()}, "CPU minutes": spent / 60})
         print(json.dumps(rows[-1]), flush=True)
-    title = f"Fashion-MNIST 32², {arguments.nimg:,} images shown, batch {arguments.batch}, seed {arguments.seed}"
-    report(title, list(rows[0]), [list(row.values()) for row in rows], arguments)
+    shown = f"{arguments.nimg:,} images shown, batch {arguments.batch or 'of the preset'}, seed {arguments.seed}"
+    report(f"Fashion-MNIST 32², {shown}", list(rows[0]), [list(row.values()) for row in rows], arguments)
 
 
 def settings() -> argparse.ArgumentParser:
@@ -37,7 +38,7 @@ def settings() -> argparse.ArgumentParser:
     made.add_argument("data", type=Path, help="what recipes/fashion_mnist.py wrote")
     made.add_argument("--presets", default="default,dcgan-minimax,hinge-sn")
     made.add_argument("--nimg", type=int, default=200_000)
-    made.add_argument("--batch", type=int, default=32)
+    made.add_argument("--batch", type=int, help="of every preset; its own by default")
     made.add_argument("--number", type=int, default=10_000, help="pictures made, and real ones to compare with")
     made.add_argument("--features", default="efficientnet-lite0@64")
     made.add_argument("--seed", type=int, default=0)
@@ -51,7 +52,8 @@ def trained(run: Path, data: Path, preset: str, arguments: argparse.Namespace, *
     fifth = arguments.nimg // 5
     seconds = gantk(
         *("train", "generate", data, "--preset", preset, "--run", run, "--nimg", arguments.nimg),
-        *("--batch", arguments.batch, "--seed", arguments.seed, "--threads", arguments.threads),
+        *(("--batch", arguments.batch) if arguments.batch else ()),
+        *("--seed", arguments.seed, "--threads", arguments.threads),
         *("--sample-nimg", fifth, "--score-nimg", fifth, "--quiet", *more),
     )
     seconds += float(spent.read_text()) if spent.exists() else 0.0

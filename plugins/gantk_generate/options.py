@@ -13,7 +13,7 @@ from gantoolkit.task import Options, Precision, TrainConfig, option
 class GenerateConfig(TrainConfig):
     """How to train a generator on a folder of pictures, with or without classes."""
 
-    batch: PositiveInt = option(32, "real images a step, all processes together")
+    batch: PositiveInt = option(16, "real images a step, all processes together")
     nimg: PositiveInt = option(400_000, "real images to show")
     arch: Literal["dcgan", "residual", "style", "mlp"] = option("residual", "architecture of both networks")
     height: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")

@@ -10,6 +10,7 @@ from typing import Any
 _DCGAN: dict[str, Any] = {
     "arch": "dcgan",
     "latent": 100,
+    "batch": 32,
     "channels": 64,
     "critic_channels": 64,
     "batch_norm": True,

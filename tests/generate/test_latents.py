@@ -206,9 +206,8 @@ def test_closed_form_looks_at_every_layer_that_takes_w() -> None:
 @pytest.mark.parametrize("name", ["dcgan", "residual"])
 def test_closed_form_of_real_networks(name: str) -> None:
     generator = built(name)
-    first = generator.dense if name == "dcgan" else generator.modulate
     found = latents.closed_form_directions(generator, 2)
-    known = torch.linalg.svd(first.weight[:, :8].detach()).Vh[:2]  # type: ignore[index, union-attr]
+    known = torch.linalg.svd(generator.dense.weight[:, :8].detach()).Vh[:2]  # type: ignore[index, union-attr]
     assert aligned(found[:, :8], known) == pytest.approx(1, abs=TOL["latents, fp32 absolute"])
     assert not found[:, 8:].any()  # the class stays
 

@@ -275,8 +275,8 @@ def test_samples_start_in_the_stated_range(config: dict[str, Any], low: float, h
             (3 * 64 + 64 * 128 + 128 * 256) * 16 + 64 + 2 * (128 + 256) + 256 * 16 + 1,
         ),
         ({"arch": "mlp", "features": 2, "width": 128}, 64 * 128 + 128 + 2 * (128**2 + 128) + 258, 33_537),
-        ({"arch": "residual", "size": [32, 32], "width": 64}, 1_076_160, 1_060_033),
-        ({"arch": "residual", "size": [32, 32], "width": 32, "blocks": 2}, 732_000, 723_937),
+        ({"arch": "residual", "size": [32, 32], "width": 64}, 1_321_920, 1_060_033),
+        ({"arch": "residual", "size": [32, 32], "width": 32, "blocks": 2}, 854_880, 723_937),
         ({"arch": "style", "size": [32, 32], "width": 32}, 1_424_362, 2_265_889),
     ],
 )

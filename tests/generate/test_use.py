@@ -57,7 +57,7 @@ def test_classes_by_name_and_number(sampler: Sampler) -> None:
 def test_a_model_without_classes_takes_no_class(saved: Path) -> None:
     model = Model.load(saved)
     weights = {key: value for key, value in model.weights["model"].items() if "embedding" not in key}
-    weights["modulate.weight"] = weights["modulate.weight"][:, :8]
+    weights["dense.weight"] = weights["dense.weight"][:, :8]
     config = {key: value for key, value in model.config.items() if key != "labels"} | {"classes": 0}
     plain = Sampler(Model("generate", config, {"model": weights}, name="plain"))
     assert plain(2)[0].shape == (16, 16, 3)

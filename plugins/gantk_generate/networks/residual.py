@@ -3,14 +3,15 @@
 No normalisation, no noise, no style, no equalised rates: bottlenecks whose widest convolution is grouped
 (ResNeXt, Xie et al. 2017, arXiv:1611.05431), a Fixup-like start (Zhang et al. 2019, arXiv:1901.09321, section
 3) and resampling that filters. Where it differs from the paper: widths shrink as maps grow, and the largest map has
-one position for each patch of pixels, since a CPU pays by the position; a critic of classes adds an unconditional
-score; halving is the average of 2x2.
+one position for each patch of pixels, since a CPU pays by the position; the smallest map is a linear function of z,
+where the paper modulates a learnt one; a critic of classes adds an unconditional score; halving is the average of 2x2.
 
 Shapes: N batch, C picture channels, H, W size in pixels, h0, w0 size of the smallest map.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -60,7 +61,7 @@ class Block(nn.Module):
 
 
 class ResidualGenerator(Generator):
-    """z modulates a learnt h0 x w0 map; stages of blocks with doublings between; a 1x1 convolution to pixels.
+    """A linear layer makes an h0 x w0 map of z; stages of blocks with doublings between; a 1x1 convolution to pixels.
 
     (N, latent) -> (N, C, H, W) in [-1, 1], standard deviation .2 to .9 at the start. The paper's output is linear;
     bounded, plain black and white cost nothing to hold, where a linear one leaves a haze for long.
@@ -97,9 +98,10 @@ class ResidualGenerator(Generator):
         at_least(1, channels=channels)
         first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)[::-1]
-        self.basis = nn.Parameter(torch.randn(widths[0], *first))
-        self.modulate = nn.Linear(self.inputs, widths[0], bias=False)
-        nn.init.normal_(self.modulate.weight, std=self.inputs**-0.5)
+        self.smallest = (widths[0], *first)
+        self.dense = nn.Linear(self.inputs, math.prod(self.smallest))
+        nn.init.normal_(self.dense.weight, std=latent**-0.5)  # of unit variance: a class's embedding has length 1
+        nn.init.zeros_(self.dense.bias)
         self.stages, self.narrows = nn.ModuleList(), nn.ModuleList()
         for before, after in zip([widths[0], *widths], widths, strict=False):
             self.narrows.append(_transition(before, after))
@@ -108,7 +110,7 @@ class ResidualGenerator(Generator):
         self.pixels = _conv(widths[-1], channels, 1 if patch == 1 else 3, bias=False)
 
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
-        x = self.basis * self.modulate(w)[:, :, None, None]
+        x = self.dense(w).unflatten(1, self.smallest)
         for i, (narrow, stage) in enumerate(zip(self.narrows, self.stages, strict=True)):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
                 x = _resize(narrow(x), 2)
