@@ -24,6 +24,7 @@ from gantoolkit.errors import InputError, UsageError
 from gantoolkit.runlog import write_atomically
 from gantoolkit.scan import conform
 
+WITHOUT = {"gan": "real", "both": "classic"}  # the same arm without generated pictures
 FITS = "fits.jsonl"
 POOL = 2_000  # pictures that a model makes for a repetition
 LOOK = 120  # of a model whose own validation found no use for them: enough to look at
@@ -212,6 +213,8 @@ class Trial:
                 return {"arm": arm, "seed": seed, "n": len(pool.made), "share": pool.share}
             transform = classic(self.recipe) if arm in ("classic", "both") else None
             pooled = self.pool(seed, folder) if arm in ("gan", "both") else None
+            if pooled is not None and not pooled.share and (same := _kept(folder).get((WITHOUT[arm], seed))):
+                return {**same, "arm": arm}  # no generated picture is shown: it would be the same fit, bit for bit
             made = fit_arm(
                 arm, self.real(seed), len(self.classes), nimg=self.nimg, seed=seed, transform=transform, pool=pooled,
                 width=self.width,
@@ -291,9 +294,9 @@ def _fit(arm: str, seed: int) -> Row:
 def _opened(trial: Trial, folder: Path, force: bool) -> dict[tuple[str, int], Row]:
     """The rows that are kept of this trial; the folder is made ready for more."""
     path, facts = folder / FITS, json.loads(json.dumps(trial.facts))
-    lines = [row for row in map(_parsed, path.read_text().splitlines()) if row] if path.exists() else []
+    lines = _lines(folder)
     if lines and lines[0] == facts:
-        rows = {(row["arm"], row["seed"]): row for row in lines[1:]}
+        rows = _kept(folder)
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in [facts, *rows.values()]).encode())
         return rows
     if path.exists() and not force:
@@ -307,6 +310,17 @@ def _opened(trial: Trial, folder: Path, force: bool) -> dict[tuple[str, int], Ro
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(facts) + "\n").encode())
     return {}
+
+
+def _lines(folder: Path) -> list[Row]:
+    """The facts of a folder's trial, and its rows."""
+    path = folder / FITS
+    return [row for row in map(_parsed, path.read_text().splitlines()) if row] if path.exists() else []
+
+
+def _kept(folder: Path) -> dict[tuple[str, int], Row]:
+    """The rows of a folder by arm and seed."""
+    return {(row["arm"], row["seed"]): row for row in _lines(folder)[1:]}
 
 
 def _parsed(line: str) -> Row | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,32 @@ def test_an_interrupted_trial_goes_on_and_ends_as_one_left_alone(
     assert seen == [("gan", 1), ("both", 1)]
     assert kept.read_text() == (tmp_path / "whole" / trials.FITS).read_text()
     assert [json.loads(line)["arm"] for line in kept.read_text().splitlines()[1:6]] == ["generated", *ARMS]
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Pictures whose share is 0."""
+
+    made: Labelled
+    facts = {"generated": "unused"}  # noqa: RUF012
+
+    def pool(self, *_: Any) -> Pool:
+        return Pool(self.made, 0.0)
+
+
+def test_pictures_that_are_not_shown_cost_no_fit_and_would_change_none(
+    digits: Labelled, tmp_path: Path, without_recipes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made_trial(digits, digits, generated=Unused(digits.take(np.arange(900, 1000))), seeds=(0,), nimg=256)
+    monkeypatch.setattr(trials, "_kept", lambda folder: {})
+    fitted = trials.run(made, tmp_path / "fitted")
+    monkeypatch.undo()
+    monkeypatch.setattr(trials, "classic", lambda settings: moved)
+    arms: list[str] = []
+    fit_arm = trials.fit_arm
+    monkeypatch.setattr(trials, "fit_arm", lambda arm, *rest, **more: arms.append(arm) or fit_arm(arm, *rest, **more))
+    assert trials.run(made, tmp_path / "reused") == fitted
+    assert arms == ["real", "classic"]
 
 
 def test_another_trial_in_the_folder_is_refused_unless_forced(
