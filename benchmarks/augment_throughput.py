@@ -1,6 +1,6 @@
 """New pictures a second of `gantk run augment`, against a bare loop of albumentations and multiprocessing.
 
-    python benchmarks/augment_throughput.py [--pictures 2000] [--rounds 5] [--recipe photo] [--json FILE]
+    python benchmarks/augment_throughput.py [--pictures 4000] [--rounds 5] [--recipe photo] [--json FILE]
 
 Photographs of 256² go from JPEG to JPEG. The bare loop reads with cv2.imread, applies the same recipe and writes with
 cv2.imwrite at the same quality: no plan, no manifest, no hashes, nothing that survives a kill. Ways take turns, all
@@ -32,14 +32,14 @@ from gantk_augment.use import run
 from gantoolkit.testing import RecordingConsole
 
 SIDE = 256
-CLASSES = ("T-shirt", "Trouser")
+CLASSES = ("Coat", "Trouser")
 
 _compose: Any = None
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, default=2000)
+    options.add_argument("--pictures", type=int, default=4000)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--recipe", default="photo")
     options.add_argument("--workers", type=int, nargs="+", default=[1, 2])

@@ -86,8 +86,9 @@ class Classic:
             changed = cv2.resize(changed, size, interpolation=cv2.INTER_AREA).reshape(picture.shape)
         return changed
 
-    def _compose(self, located: bool, deep: bool) -> Any:
-        """The recipe for samples with things (located) or without, of 16 bits (deep) or 8: built once in a process."""
+    def _compose(self, located: bool, deep: bool) -> tuple[Any, list[Any]]:
+        """The recipe and its transforms, built once in a process: for samples with things (located) or without, of 16
+        bits (deep) or 8."""
         if (located, deep) in self._composes:
             return self._composes[located, deep]
         pipeline = recipes.build(self._recipe)
@@ -109,7 +110,8 @@ class Classic:
                 mask_interpolation=cv2.INTER_NEAREST,  # between two class ids lies a third class
             )
         compose.set_random_state(self._numpy, self._python)
-        for leaf in _leaves(compose):
+        leaves = list(_leaves(compose))
+        for leaf in leaves:
             # a mirrored border shows objects a second time, which no box would name
             if located and getattr(leaf, "border_mode", cv2.BORDER_CONSTANT) != cv2.BORDER_CONSTANT:
                 leaf.border_mode = cv2.BORDER_CONSTANT
@@ -123,8 +125,8 @@ class Classic:
             # a recipe says white as 255; deep pictures are floats up to 1
             if deep and isinstance(fill := getattr(leaf, "fill", None), int | float | list | tuple):
                 leaf.fill = fill / 255 if isinstance(fill, int | float) else [value / 255 for value in fill]
-        self._composes[located, deep] = compose
-        return compose
+        self._composes[located, deep] = compose, leaves
+        return compose, leaves
 
     def _seed(self, seed: int) -> None:
         """Start both streams; PCG64's state comes from Python's stream, five times as fast as a new generator."""
@@ -140,8 +142,7 @@ class Classic:
     def _apply(self, sample: Sample, seed: int, *, remember: bool) -> tuple[Sample, list[tuple[str, dict[str, Any]]]]:
         picture = sample.picture
         deep = picture.dtype == np.uint16
-        compose = self._compose(bool(sample.things), deep)
-        compose.save_applied_params = remember
+        compose, leaves = self._compose(bool(sample.things), deep)
         channels = picture.shape[2]
         image = picture[:, :, :3] if channels == 4 else picture
         data: dict[str, Any] = {"image": image.astype(np.float32) / np.float32(65535) if deep else image}
@@ -152,6 +153,8 @@ class Classic:
         if sample.things:
             data.update(_targets(sample.things))
         self._seed(seed)
+        for leaf in leaves:
+            leaf.params = {}  # of the sample before
         try:
             done = compose(**data)
         except Exception as error:
@@ -168,7 +171,8 @@ class Classic:
             done.get("mask"),
             _things(sample.things, done) if sample.things else (),
         )
-        return made, done.get("applied_transforms", [])
+        # what `save_applied_params` would list, for a twentieth of a sample's time less
+        return made, [(type(leaf).__name__, leaf.params) for leaf in leaves if leaf.params] if remember else []
 
 
 def _whole(done: Mapping[str, Any], source: np.ndarray, alpha: bool) -> np.ndarray:
@@ -298,7 +302,10 @@ def _plain(value: Any) -> Any:
     if kind in (str, int, bool) or value is None:
         return value
     if kind is np.ndarray:
-        return _plain(value.tolist()) if value.size <= SHORT else {"shape": list(value.shape)}
+        if value.size > SHORT:
+            return {"shape": list(value.shape)}
+        finite = value.dtype.kind in "biu" or (value.dtype.kind == "f" and np.isfinite(value).all())
+        return value.tolist() if finite else _plain(value.tolist())
     if kind is tuple or kind is list:
         return [_plain(item) for item in value] if len(value) <= SHORT else {"shape": [len(value)]}
     return {str(key): _plain(item) for key, item in value.items()} if kind is dict else kind.__name__

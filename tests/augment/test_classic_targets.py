@@ -55,9 +55,10 @@ def agree(region: np.ndarray, mask: np.ndarray) -> None:
         outside = one & ~cv2.dilate(two, square)
         missing = cv2.erode(two, square, borderValue=0) & ~one
         assert outside.sum() <= most and missing.sum() <= most
-    # a mask that is off by a pixel to one corner differs from its object in as many pixels as it has at its edge
+    # A mask that is off by a pixel to one corner differs from its object in as many pixels as it has at its edge. Each
+    # of two warps moves a mask's edge by up to half a pixel, as it takes the nearest; .83 of the edge was seen.
     edge = two & ~cv2.erode(two, np.ones((3, 3), np.uint8), borderValue=0)
-    assert (region ^ mask).sum() <= 0.75 * edge.sum() + 4
+    assert (region ^ mask).sum() <= edge.sum() + 4
 
 
 def touches(region: np.ndarray) -> bool:
