@@ -16,7 +16,6 @@ import copy
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
 from gantoolkit.runlog import RunLog, write_atomically
+from gantoolkit.signals import Stop
 from gantoolkit.task import Stage, Task, TrainConfig
 
 FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers", "on_alarm"})
@@ -92,7 +92,7 @@ class Training:
         self.best: dict[str, Any] = {}
         self.roll_backs = 0
         self.engine: Engine | None = None
-        self._stop = ""
+        self._stop = Stop()
 
     # ---- the run as a whole ----
 
@@ -107,7 +107,7 @@ class Training:
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
             self._notify("gantk_on_run_start", run=self.run, config=self._resolved())
             try:
-                with self._signals():
+                with self._stop:
                     outcome = self._play_stages()
                 status = "done"
                 return outcome
@@ -415,29 +415,10 @@ class Training:
 
     def _asked_to_stop(self) -> str:
         if self.team.world == 1:
-            return self._stop
+            return self._stop.name
         flag = torch.tensor([float(bool(self._stop))], device=self.config.device)
         self.team.mean_([flag])
-        return (self._stop or "another process") if flag.item() else ""
-
-    @contextmanager
-    def _signals(self) -> Any:
-        """Ctrl-C and SIGTERM are noted, and acted on at the step's end; a second Ctrl-C stops at once."""
-
-        def note(number: int, _: Any) -> None:
-            if self._stop and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._stop = signal.Signals(number).name
-
-        try:
-            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return (self._stop.name or "another process") if flag.item() else ""
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

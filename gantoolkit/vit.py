@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, layer_norm, linear, scaled_dot_product_attention
 
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import InputError
+from gantoolkit.features import check_pictures
 
 SIZES = {384: "S", 768: "B", 1024: "L", 1536: "g"}  # how the papers call a width
 Weights = dict[str, Tensor]
@@ -107,7 +108,7 @@ class _Folder(ABC):
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Four maps N,W,H/patch,W/patch of pictures of at least one patch."""
-        _refuse(x, self.name, self.patch)
+        check_pictures(x, self.name, self.patch)
         rows, columns = (side // self.patch for side in x.shape[-2:])
         x = x[..., : rows * self.patch, : columns * self.patch]
         ends = {-(-self.depth * quarter // 4) for quarter in range(1, 5)}
@@ -116,7 +117,7 @@ class _Folder(ABC):
 
     def vectors(self, x: Tensor) -> Tensor:
         """One row a picture; see the class."""
-        _refuse(x, self.name, 1)
+        check_pictures(x, self.name)
         if x.shape[-2:] != (self.input_size, self.input_size):
             x = interpolate(x, (self.input_size,) * 2, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         *_, last = self._tokens(self._normalised(x))
@@ -329,13 +330,3 @@ def _check(weights: Weights, shapes: dict[str, tuple[int, ...]], path: Path) -> 
         found = tuple(weights[key].shape) if key in weights else "nothing"
         if found != shape:
             raise InputError(f"{path} does not fit its config: {key}", expected=shape, actual=found)
-
-
-def _refuse(x: Tensor, name: str, min_size: int) -> None:
-    if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < min_size:
-        raise UsageError(
-            f"{name} describes colour pictures of at least {min_size} pixels a side",
-            expected="a tensor N,3,H,W in [0, 1]",
-            actual=f"shape {tuple(x.shape)}",
-            remedy="repeat a grey channel three times; enlarge a tiny picture",
-        )

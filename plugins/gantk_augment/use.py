@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from gantk_augment.work import CHUNK, Job, Outcome, chunks
 from gantoolkit import images, plugins
 from gantoolkit.errors import InputError, Interrupted, UsageError
 from gantoolkit.images import Picture
+from gantoolkit.signals import Stop
 from gantoolkit.task import Console
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def run(options: RunOptions, console: Console) -> int:
     work = _Work(order, source, tree, options, console)
     with closing(tree):
         work.make()
-        if work.stopped:
+        if work.stop:
             kept = f"{len(tree.done.lines):,} of {len(order.rows):,} pictures are kept in {folder}"
             raise Interrupted(f"interrupted: {kept}", remedy="the same command goes on from there")
         work.finish(format)
@@ -112,7 +111,7 @@ class _Work:
     console: Console
     failures: list[tuple[int, str]] = field(default_factory=list)
     made: int = 0
-    stopped: bool = False
+    stop: Stop = field(default_factory=Stop)
     full: bool = False
     sheet: Path | None = None
     started: float = field(default_factory=time.perf_counter)
@@ -131,14 +130,14 @@ class _Work:
         outcomes = engines.ENGINES[self.options.engine](job, chunks(todo, size), workers)
         with (
             closing(outcomes),
-            self._signals(),
+            self.stop,
             self.console.progress(len(todo), "pictures", "making pictures") as bar,
         ):
             for some in outcomes:
                 for outcome in some:
                     self._take(outcome)
                 bar.advance(len(some))
-                if self.stopped or self.full:
+                if self.stop or self.full:
                     return
 
     def _take(self, outcome: Outcome) -> None:
@@ -176,25 +175,6 @@ class _Work:
             raise error
         self.full = True
         self.failures.append((-1, str(error)))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM are acted on when a worker has ended what it does; a second Ctrl-C stops at once."""
-
-        def note(number: int, _: object) -> None:
-            if self.stopped and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stopped = True
-
-        try:
-            before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def report(self) -> int:
         """What was made, where, what is wrong, and what to do next."""
