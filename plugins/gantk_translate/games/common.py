@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from gantk_translate.networks.critics import PatchCritic
 from gantk_translate.options import TranslateConfig
-from gantoolkit.game import Player
+from gantoolkit.errors import UsageError
+from gantoolkit.game import Context, Player
 from gantoolkit.losses import AdversarialLoss
 from gantoolkit.schedule import Linear
 
@@ -17,6 +19,32 @@ def rate(config: TranslateConfig, lr: float) -> Linear:
     """`lr` for the share `steady` of the training, then in a straight line to 0."""
     steady = round(config.nimg * config.steady)
     return Linear(lr, 0.0, config.nimg - steady, steady)
+
+
+def fits(config: TranslateConfig, generator: nn.Module, critic: nn.Module | None = None) -> None:
+    """Pictures of the configured size go through the networks.
+
+    Raises:
+        UsageError: the size is no multiple of what the generator accepts, or too small for the patch critic.
+    """
+    size, multiple = config.size, int(generator.multiple)  # type: ignore[arg-type]
+    if size % multiple:
+        larger = -(-size // multiple) * multiple
+        halvings = (size & -size).bit_length() - 1  # how often the size can be halved
+        fewer = f" or --blocks {halvings}" if config.generator == "unet" and halvings else ""
+        raise UsageError(
+            f"--size does not suit the generator {config.generator}",
+            expected=f"a multiple of {multiple}",
+            actual=size,
+            remedy=f"--size {larger}{fewer}",
+        )
+    if isinstance(critic, PatchCritic) and size >> config.critic_layers < 3:  # two 4x4 windows without stride
+        raise UsageError(
+            "--size is too small for the critic",
+            expected=f"at least {3 << config.critic_layers} pixels with --critic-layers {config.critic_layers}",
+            actual=size,
+            remedy="--critic-layers 1" if size >= 6 else "choose a larger --size",
+        )
 
 
 def generating(config: TranslateConfig, networks: Mapping[str, nn.Module], name: str = "generator") -> Player:
@@ -45,3 +73,21 @@ def generator_loss(loss: AdversarialLoss, real: Sequence[Tensor] | None, fake: S
     """The generator's loss, the mean over the critic's scales; `real` may be None where the loss needs none."""
     reals = real if real is not None else [None] * len(fake)
     return torch.stack([loss.generator(r, f) for r, f in zip(reals, fake, strict=True)]).mean()
+
+
+def real_scores(ctx: Context, loss: AdversarialLoss, critic: str, real: Tensor) -> list[Tensor] | None:
+    """The critic's maps of what is real for the generator's loss, without a graph; None where it needs none."""
+    if not loss.needs_real:
+        return None
+    with torch.no_grad():
+        return ctx.networks[critic](real)
+
+
+def halves(config: TranslateConfig) -> tuple[float, float]:
+    """Weights of the adversarial loss, (generator's, critic's), in pix2pix and its heirs: the critic's is halved.
+
+    Isola et al. 2017 (arXiv:1611.07004), section 3.3; Zhu et al. 2017 (arXiv:1703.10593), section 7.1. The loss "lsgan"
+    halves both by its definition (Mao et al. 2017, eq. 9), so there the generator's is doubled instead.
+    """
+    weight = config.adversarial_weight
+    return (2 * weight, weight) if config.loss == "lsgan" else (weight, weight / 2)

@@ -1,0 +1,49 @@
+"""Layers that several networks of translation are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Statistics of the batch in training; in use each picture is a batch of its own.
+
+    Isola et al. 2017 (arXiv:1611.07004), section 3.3, normalise with the test batch's statistics, not with averages
+    kept from training. Taken picture by picture, a result does not depend on what else is translated with it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def norm(kind: str, channels: int) -> nn.Module:
+    """The normalisation of that name: "none", "batch" or "instance" (without a learnt scale, as its papers have it)."""
+    match kind:
+        case "batch":
+            return BatchNorm(channels)
+        case "instance":
+            return nn.InstanceNorm2d(channels)
+    return nn.Identity()
+
+
+def layer(conv: nn.Module, kind: str, channels: int, activation: nn.Module, dropout: float = 0.0) -> nn.Sequential:
+    """Convolution, normalisation, dropout and activation, in this order; `channels` are those that come out."""
+    steps = [conv, norm(kind, channels)]
+    if dropout:
+        steps.append(nn.Dropout(dropout))
+    return nn.Sequential(*steps, activation)
+
+
+def start(network: nn.Module) -> None:
+    """Weights of all convolutions from N(0, .02), biases 0: both papers' start (Isola et al. 2017, section 6.2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
