@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gantoolkit.encoders import WRITABLE
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.images import format_for, is_picture
 
+Accepts = Callable[[Path], bool]
 STANDARD = Path("-")  # standard input as a source, standard output as a target
 
 
@@ -75,18 +76,19 @@ class Summary:
         }
 
 
-def expand(inputs: Sequence[str], recursive: bool) -> list[Path]:
+def expand(inputs: Sequence[str], recursive: bool, accepts: Accepts = is_picture) -> list[Path]:
     """The picture files that `inputs` name, each once, in order.
 
     Args:
         inputs: files (taken as they are), folders (their pictures, sorted), globs, `-` for standard input;
             `~` is the home folder.
         recursive: look into folders inside folders.
+        accepts: which files of a folder or a glob count.
 
     Raises:
         InputError: an input that does not exist, matches nothing, or is a folder without pictures.
     """
-    entries = _expand(inputs, recursive)
+    entries = _expand(inputs, recursive, accepts)
     for entry in entries:
         if entry.error:
             raise entry.error
@@ -102,16 +104,16 @@ class _Entry:
     error: InputError | None = None
 
 
-def _expand(inputs: Sequence[str], recursive: bool) -> list[_Entry]:
+def _expand(inputs: Sequence[str], recursive: bool, accepts: Accepts) -> list[_Entry]:
     """Every file that the inputs name, once; an input that names none is an entry with an error."""
     found: dict[Path, _Entry] = {}
     for given in inputs:
-        for entry in _named(given, recursive):
+        for entry in _named(given, recursive, accepts):
             found.setdefault(entry.file, entry)
     return list(found.values())
 
 
-def _named(given: str, recursive: bool) -> list[_Entry]:
+def _named(given: str, recursive: bool, accepts: Accepts) -> list[_Entry]:
     if given == "-":
         return [_Entry(STANDARD, STANDARD.parent)]
     path = Path(given).expanduser()
@@ -127,12 +129,12 @@ def _named(given: str, recursive: bool) -> list[_Entry]:
         if entry.is_dir():
             inside = entry.rglob("*") if recursive else entry.iterdir()
             try:
-                files = sorted(p for p in inside if is_picture(p) and _is_visible_file(p))
+                files = sorted(p for p in inside if accepts(p) and _is_visible_file(p))
             except OSError as failure:
                 error = InputError(f"cannot look into {entry}: {failure.strerror or failure}")
                 return [_Entry(entry, entry.parent, error)]
             pictures += [_Entry(file, entry) for file in files]
-        elif len(named) == 1 or is_picture(entry):
+        elif len(named) == 1 or accepts(entry):
             pictures.append(_Entry(entry, entry.parent))
     if not pictures:
         remedy = None if recursive else "look into its folders with --recursive"
@@ -159,16 +161,21 @@ def plan(
     format: str | None = None,
     recursive: bool = False,
     force: bool = False,
+    accepts: Accepts = is_picture,
+    endings: Mapping[str, str] = WRITABLE,
+    otherwise: str = ".png",
 ) -> list[Job]:
     """Where each input's result goes; nothing is written yet.
 
     Args:
-        inputs, recursive: see `expand`.
+        inputs, recursive, accepts: see `expand`.
         out: a file if there is one input and the name ends as a picture; `-` for standard output; else a
             folder, in which the places of the inputs below their folders are kept. None: beside each input.
         suffix: added to the name when there is no `out` (`photo.jpg` becomes `photo_x4.jpg` with "_x4").
-        format: of the results ("png", "jpg", ...); None: that of the input if it can be written, else PNG.
+        format: of the results ("png", "jpg", ...); None: that of the input if it can be written, else `otherwise`.
         force: existing results may be overwritten; without it such a job fails, and only that job.
+        endings: suffix -> format of what can be written.
+        otherwise: the suffix of a result whose input's suffix is not among them.
 
     Among several inputs, one that does not exist or holds no pictures is a job with an error.
 
@@ -176,16 +183,17 @@ def plan(
         InputError: the only input does not exist or holds no pictures.
         UsageError: two inputs with one result, a result that is its own input, an unknown format.
     """
-    entries = _expand(inputs, recursive)
+    entries = _expand(inputs, recursive, accepts)
     if len(entries) == 1 and entries[0].error:
         raise entries[0].error
     if format:
-        format_for(None, format)
+        _format(format, endings)
+    naming = _Naming(out, suffix, format, len(entries) == 1, endings, otherwise)
     jobs: list[Job] = []
     owners: dict[Path, Path] = {}  # result -> the input that it is of
     for entry in entries:
         source = entry.file
-        target = _target(source, entry.root, out, suffix, format, single=len(entries) == 1)
+        target = naming.target(source, entry.root)
         error: GantkError | None = entry.error
         if not error and target != STANDARD:
             key = target.resolve()
@@ -207,26 +215,59 @@ def plan(
     return jobs
 
 
-def _target(source: Path, root: Path, out: str | None, suffix: str, format: str | None, single: bool) -> Path:
-    ending = source.suffix if source.suffix.lower() in WRITABLE else ".png"
-    if format and WRITABLE.get(ending.lower()) != format_for(None, format):
-        ending = "." + format.lower().lstrip(".")
-    if out is None:
-        return STANDARD if source == STANDARD else source.with_name(f"{source.stem}{suffix}{ending}")
-    if out == "-":
-        if not single:
-            raise UsageError("standard output takes one picture", remedy="name a folder with -o")
-        return STANDARD
-    path = Path(out).expanduser()
-    if single and path.suffix.lower() in WRITABLE and not path.is_dir():
-        if format and format_for(path) != format_for(None, format):
-            raise UsageError(f"{path} and --format {format} say different things", remedy="leave one out")
-        return path
-    if path.is_file():
-        raise UsageError(f"{path} is a file", expected="a folder, because there are several inputs")
-    if source == STANDARD:
-        return path / f"stdin{ending}"
-    return path / source.relative_to(root).with_name(source.stem + ending)
+@dataclass(frozen=True)
+class _Naming:
+    """How results are named; the fields are arguments of `plan`."""
+
+    out: str | None
+    suffix: str
+    format: str | None
+    single: bool
+    endings: Mapping[str, str]
+    otherwise: str
+
+    def target(self, source: Path, root: Path) -> Path:
+        stem, ending = self._split(source)
+        if self.out is None:
+            return STANDARD if source == STANDARD else source.with_name(f"{stem}{self.suffix}{ending}")
+        if self.out == "-":
+            if not self.single:
+                raise UsageError("standard output takes one picture", remedy="name a folder with -o")
+            return STANDARD
+        path = Path(self.out).expanduser()
+        asked = _ending(path.name, self.endings)
+        if self.single and asked and not path.is_dir():
+            if self.format and self.endings[asked.lower()] != _format(self.format, self.endings):
+                raise UsageError(f"{path} and --format {self.format} say different things", remedy="leave one out")
+            return path
+        if path.is_file():
+            raise UsageError(f"{path} is a file", expected="a folder, because there are several inputs")
+        if source == STANDARD:
+            return path / f"stdin{ending}"
+        return path / source.relative_to(root).with_name(stem + ending)
+
+    def _split(self, source: Path) -> tuple[str, str]:
+        """The name without its suffix, and the suffix of its result."""
+        ending = _ending(source.name, self.endings)
+        stem = source.name[: -len(ending)] if ending else source.stem
+        ending = ending or self.otherwise
+        if self.format and self.endings[ending.lower()] != _format(self.format, self.endings):
+            ending = "." + self.format.lower().lstrip(".")
+        return stem, ending
+
+
+def _ending(name: str, endings: Mapping[str, str]) -> str:
+    """The longest of the endings that a name has, as it is written there (a.nii.GZ: .nii.GZ); "" if none."""
+    found = max((len(ending) for ending in endings if name.lower().endswith(ending)), default=0)
+    return name[len(name) - found :]
+
+
+def _format(name: str, endings: Mapping[str, str]) -> str:
+    """The format that `--format` names, if it can hold the results."""
+    kind = format_for(None, name)
+    if kind not in endings.values():
+        raise UsageError(f"--format {name} cannot hold these results", expected=", ".join(sorted(endings)))
+    return kind
 
 
 def run_jobs(

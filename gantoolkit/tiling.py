@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Network = Callable[[Tensor], Tensor]
 
+Encode = Callable[[np.ndarray], np.ndarray]
+Decode = Callable[[np.ndarray], np.ndarray]
+
 # Core sizes that `tile=None` stands for. On a CPU (18 convolutions of 48 channels, bfloat16) a window's pixel
 # takes the same time up to about 420 pixels and more beyond it, so less context is what makes 384 best:
 # 4.2 s a megapixel, against 4.5 at 256, 5.7 at 128 and 4.9 at 512.
@@ -93,6 +96,8 @@ def tiled(
     autocast: Callable[[], AbstractContextManager[Any]] | None = None,
     fallback: Network | None = None,
     out_dtype: Any = None,
+    encode: Encode | None = None,
+    decode: Decode | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Apply `network` to a picture, one tile on the device at a time; input and output stay in numpy.
@@ -101,7 +106,7 @@ def tiled(
 
     Args:
         network: (1, C, h, w) float32 in [0, 1] on `device` -> (1, C', h * scale, w * scale).
-        pixels: (H, W, C), uint8, uint16 or float32.
+        pixels: (H, W, C), uint8, uint16 or float32; with `encode` of any type.
         scale: output pixels per input pixel; if it is below 1, `multiple * scale` must be whole.
         overlap: receptive radius of the network.
         tile: side of a core; None: what was measured to be fast.
@@ -111,6 +116,8 @@ def tiled(
         autocast: makes the context of `network`, e.g. `lambda: torch.autocast("cpu", torch.bfloat16)`.
         fallback: redoes a tile that came out not finite, without `autocast`: the network in float32.
         out_dtype: uint8, uint16 or float32; None: that of `pixels`. Integers are clipped and rounded.
+        encode: makes the network's input of a window, (h, w, C) -> (planes, h, w) float32, in place of [0, 1].
+        decode: makes the result of the network's output, (planes', h, w) float32 -> (h, w, C'), of one type for all.
         progress: called after each tile with (input pixels done, input pixels in all).
 
     Returns:
@@ -125,27 +132,19 @@ def tiled(
     tile = tile or AUTO_TILE.get(device.type, AUTO_TILE["cuda"])
     height, width = pixels.shape[:2]
     out_type = np.dtype(out_dtype or pixels.dtype)
-    padding = [(0, -size % multiple) for size in (height, width)]
-    if any(after for _, after in padding):
-        pixels = np.pad(pixels, [*padding, (0, 0)], "reflect")
+    pixels = _reflected(pixels, multiple)
     padded = pixels.shape[:2]
     runs = [(network, autocast or nullcontext)] + ([(fallback, nullcontext)] if fallback else [])
 
     def compute(rows: Span, columns: Span) -> np.ndarray:
         window = pixels[rows.start : rows.end, columns.start : columns.end]
-        given = _to_device(window, device)
-        for run, context in runs:
-            with torch.inference_mode(), context():
-                made = run(given)
-            top, left = (round((s.first - s.start) * scale) for s in (rows, columns))
-            bottom, right = (round((s.last - s.start) * scale) for s in (rows, columns))
-            core = made[0, :, top:bottom, left:right].float()
-            if bool(torch.isfinite(core).all()):
-                return _from_device(core, out_type)
-        raise InputError(
-            f"the network's output is not finite at row {rows.first}, column {columns.first}",
-            remedy="the model is damaged or does not suit this picture",
+        given = _planes(encode(window), device) if encode else _to_device(window, device)
+        top, left = (round((s.first - s.start) * scale) for s in (rows, columns))
+        bottom, right = (round((s.last - s.start) * scale) for s in (rows, columns))
+        core = _finite(
+            runs, given, (slice(top, bottom), slice(left, right)), f"row {rows.first}, column {columns.first}"
         )
+        return decode(core.cpu().numpy()) if decode else _from_device(core, out_type)
 
     axes = [spans(size, tile, overlap, multiple) for size in padded]
     waiting = [(rows, columns) for rows in reversed(axes[0]) for columns in reversed(axes[1])]
@@ -175,7 +174,7 @@ def tiled(
             waiting += [(r, c) for r in reversed(parts[0]) for c in reversed(parts[1])]
             continue
         if result is None:
-            result = np.empty((round(height * scale), round(width * scale), core.shape[2]), out_type)
+            result = np.empty((round(height * scale), round(width * scale), core.shape[2]), core.dtype)
         top, left = round(rows.first * scale), round(columns.first * scale)
         place = result[top : top + core.shape[0], left : left + core.shape[1]]
         place[...] = core[: place.shape[0], : place.shape[1]]
@@ -184,6 +183,133 @@ def tiled(
             progress(done, height * width)
     assert result is not None
     return result
+
+
+def feathered(
+    network: Network,
+    pixels: np.ndarray,
+    *,
+    encode: Encode,
+    decode: Decode,
+    tile: int,
+    blend: int,
+    multiple: int = 1,
+    device: str | torch.device = "cpu",
+    fallback: Network | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Apply a network that looks at the whole picture in tiles that fade into each other, with bounded memory.
+
+    Tiles of such a network never agree, so neighbours are mixed: over their common 2 * `blend` pixels the weight of
+    one falls in a straight line while the other's rises. One tile holds a picture whole, and is what the network says.
+    When memory runs out, all is done again with half the tile.
+
+    Args:
+        network: (1, planes, h, w) float32 on `device` -> (1, planes', h, w).
+        pixels: (H, W, C) of any type.
+        encode, decode, multiple, device, fallback, progress: as in `tiled`.
+        tile: side of a core, which `blend` pixels are added to on each inner side.
+
+    Returns:
+        (H, W, C') as `decode` makes it.
+
+    Raises:
+        InputError: as `tiled`.
+    """
+    import torch
+
+    device = torch.device(device)
+    height, width = pixels.shape[:2]
+    given = _reflected(pixels, multiple)
+    rows, columns = (spans(size, tile, blend, multiple) for size in given.shape[:2])
+    down, across = _fades(rows, 2 * blend), _fades(columns, 2 * blend)
+    runs = [(network, nullcontext)] + ([(fallback, nullcontext)] if fallback else [])
+    everything = (slice(None), slice(None))
+    result: np.ndarray | None = None
+    carry: np.ndarray | None = None  # sums of rows that the next band goes on with
+    out_of_memory = False
+    for i, row in enumerate(rows):
+        band: np.ndarray | None = None
+        for column, fade in zip(columns, across, strict=True):
+            window = given[row.start : row.end, column.start : column.end]
+            place = f"row {row.first}, column {column.first}"
+            try:
+                made = _finite(runs, _planes(encode(window), device), everything, place).cpu().numpy()
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                out_of_memory = True
+                break
+            if band is None:
+                band = np.zeros((len(made), row.end - row.start, given.shape[1]), np.float32)
+            band[:, :, column.start : column.end] += made * (down[i][:, None] * fade)
+            if progress:
+                progress(i * len(columns) + columns.index(column) + 1, len(rows) * len(columns))
+        if out_of_memory:
+            break
+        assert band is not None
+        if carry is not None:
+            band[:, : carry.shape[1]] += carry
+        until = rows[i + 1].start if i + 1 < len(rows) else given.shape[0]
+        done = decode(band[:, : until - row.start])[: max(0, height - row.start), :width]
+        if result is None:
+            result = np.empty((height, width, done.shape[2]), done.dtype)
+        result[row.start : row.start + len(done)] = done
+        carry = band[:, until - row.start :]
+    if out_of_memory:  # outside the handler: the exception holds the tensors that must go
+        tile = min(tile, max(given.shape[:2])) // 2
+        if tile < max(MIN_TILE, multiple):
+            raise InputError(f"not enough memory on {device} for one tile of {2 * tile} pixels", remedy=MEMORY)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        return feathered(
+            network, pixels, encode=encode, decode=decode, tile=tile, blend=blend, multiple=multiple, device=device,
+            fallback=fallback, progress=progress,
+        )  # fmt: skip
+    assert result is not None
+    return result
+
+
+def _fades(axis: list[Span], ramp: int) -> list[np.ndarray]:
+    """A weight for each position of each window, rising from inner edges; at each position they sum to one."""
+    weights = []
+    for span in axis:
+        position = np.arange(span.start, span.end) + 0.5
+        rise = position - span.start if span.start > 0 else np.inf
+        fall = span.end - position if span.end < axis[-1].end else np.inf
+        weights.append(np.minimum(np.minimum(rise, fall) / max(ramp, 1), 1) * np.ones(len(position)))
+    total = np.zeros(axis[-1].end)
+    for span, weight in zip(axis, weights, strict=True):
+        total[span.start : span.end] += weight
+    return [(w / total[s.start : s.end]).astype(np.float32) for s, w in zip(axis, weights, strict=True)]
+
+
+def _reflected(pixels: np.ndarray, multiple: int) -> np.ndarray:
+    """The picture with both sides brought up to the multiple, at the bottom and the right."""
+    padding = [(0, -size % multiple) for size in pixels.shape[:2]]
+    return np.pad(pixels, [*padding, (0, 0)], "reflect") if any(after for _, after in padding) else pixels
+
+
+def _finite(runs: list[tuple[Network, Any]], given: Tensor, place: tuple[slice, slice], where: str) -> Tensor:
+    """(planes, h, w) float32: that part of the first output that is finite there."""
+    import torch
+
+    for run, context in runs:
+        with torch.inference_mode(), context():
+            made = run(given)
+        core = made[0, :, place[0], place[1]].float()
+        if bool(torch.isfinite(core).all()):
+            return core
+    raise InputError(
+        f"the network's output is not finite at {where}", remedy="the model is damaged or does not suit this picture"
+    )
+
+
+def _planes(values: np.ndarray, device: torch.device) -> Tensor:
+    """(planes, h, w) -> (1, planes, h, w) on the device."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values))[None].to(device)
 
 
 def _inside(span: Span, length: int) -> int:

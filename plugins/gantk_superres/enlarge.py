@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gantk_superres import colour, networks
-from gantoolkit import devices, tiling
+from gantoolkit import export, tiling
+from gantoolkit.adapt import as_it_came, spread
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
+from gantoolkit.inference import Backend, Inference
 from gantoolkit.model import MAIN, Model
 from gantoolkit.resample import resize_array
 
-Backend = Literal["torch", "onnx", "openvino"]
 LARGEST = 16.0  # enlargement, along one side
 
 
@@ -58,18 +58,11 @@ class Enlarger:
         if not 0 <= detail <= 1:
             raise UsageError("detail is out of range", expected="0 (fidelity) to 1 (adversarial)", actual=detail)
         self.name, self.tile = model.name, tile or None
-        # the other runtimes take and give pixels in main memory
-        self.device = devices.pick_device(device if backend == "torch" else "cpu")
-        self.precision = devices.pick_precision(precision, self.device)
         self.network = _network(model, detail)
-        self.network.requires_grad_(False)
         self.scale = float(scale or self.network.scale)
-        if backend == "torch":
-            self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._run: Callable[[Tensor], Tensor] = self._forward
-        else:
-            self._run = self._exported(backend)
-        self._run_deep = self._in_fp32 if precision == "auto" else self._run
+        ready = Inference(self.network, self._export, device=device, precision=precision, backend=backend)
+        self.device, self.precision = ready.device, ready.precision
+        self._run, self._run_deep, self._in_fp32 = ready.fast, ready.deep, ready.exact
 
     # ---- pictures ----
 
@@ -84,13 +77,7 @@ class Enlarger:
         Raises:
             UsageError: another shape or type.
         """
-        if isinstance(image, Picture):
-            return self.picture(image)
-        if isinstance(image, Tensor):
-            return self._tensor(image)
-        if isinstance(image, np.ndarray):
-            return self._array(image)
-        return self._pil(image)
+        return as_it_came(image, self.picture)
 
     @torch.inference_mode()
     def picture(self, picture: Picture, progress: Callable[[int, int], None] | None = None) -> Picture:
@@ -124,83 +111,8 @@ class Enlarger:
             alpha = resize_array(alpha[:, :, None], size)[:, :, 0]
         return replace(picture, pixels=large, alpha=alpha)
 
-    def _array(self, image: np.ndarray) -> np.ndarray:
-        flat = image.ndim == 2
-        pixels = image[:, :, None] if flat else image
-        floating = np.issubdtype(image.dtype, np.floating)
-        known = floating or image.dtype in (np.uint8, np.uint16)
-        if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or not pixels.size or not known:
-            raise UsageError(
-                "this array is not a picture",
-                expected="H×W or H×W×C with 1 to 4 channels, uint8, uint16 or floating point",
-                actual=f"{image.dtype} {'×'.join(map(str, image.shape))}",
-            )
-        pixels = np.ascontiguousarray(pixels, np.float32 if floating else None)
-        colours = pixels.shape[2] - (pixels.shape[2] % 2 == 0)
-        alpha = pixels[:, :, colours] if colours < pixels.shape[2] else None
-        done = self.picture(Picture(np.ascontiguousarray(pixels[:, :, :colours]), alpha))
-        result = done.pixels if done.alpha is None else np.dstack([done.pixels, done.alpha])
-        if floating:
-            result = result.clip(0, 1).astype(image.dtype)
-        return result[:, :, 0] if flat else result
-
-    def _pil(self, image: Any) -> Any:
-        from PIL import Image
-
-        if not isinstance(image, Image.Image):
-            raise UsageError(
-                "this is not a picture", expected="an array, a PIL image or a tensor", actual=type(image).__name__
-            )
-        mode = "L" if image.mode == "1" else image.mode
-        if mode not in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
-            mode = "RGBA" if image.has_transparency_data else "RGB"
-        made = Image.fromarray(self._array(np.asarray(image if mode == image.mode else image.convert(mode))))
-        made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-        return made
-
-    def _tensor(self, image: Tensor) -> Tensor:
-        if image.ndim not in (3, 4) or not (image.is_floating_point() or image.dtype == torch.uint8):
-            raise UsageError(
-                "this tensor is not a picture",
-                expected="C,H,W or N,C,H,W, uint8 or floating point in [0, 1]",
-                actual=f"{str(image.dtype).removeprefix('torch.')} {','.join(map(str, image.shape))}",
-            )
-        batch = image.detach()[None] if image.ndim == 3 else image.detach()
-        wide = batch.float() if batch.is_floating_point() else batch
-        done = [self._array(one.permute(1, 2, 0).cpu().numpy()) for one in wide]
-        large = torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in done]).contiguous()
-        large = large.to(image.device, image.dtype)
-        return large if image.ndim == 4 else large[0]
-
-    # ---- the network ----
-
-    def _forward(self, pixels: Tensor) -> Tensor:
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        if self.precision == "fp32":
-            return self.network(pixels)
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        with torch.autocast(self.device.split(":")[0], dtype):
-            return self.network(pixels).float()
-
-    def _in_fp32(self, pixels: Tensor) -> Tensor:
-        """For tiles whose output was not finite in the faster precision."""
-        return self.network.to(self.device)(pixels)
-
-    def _exported(self, backend: Backend) -> Callable[[Tensor], Tensor]:
-        """The network run by another runtime, from an ONNX file that is kept beside the user's models."""
-        from gantoolkit import export
-        from gantoolkit.model import user_models
-
-        digest = hashlib.sha256()
-        for key, value in self.network.state_dict().items():
-            digest.update(key.encode() + value.numpy().tobytes())
-        path = user_models().parent / "cache" / f"{digest.hexdigest()[:16]}.onnx"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            export.to_onnx(self.network, path, torch.zeros(1, 3, 32, 32))
-        if backend == "onnx":
-            return export.onnx_runner(path)
-        return export.openvino_runner(path, precision="fp32" if self.precision == "fp32" else "bf16")
+    def _export(self, target: Path) -> None:
+        export.to_onnx(self.network, target, torch.zeros(1, 3, 32, 32))
 
 
 def weights(model: Model, detail: float) -> dict[str, Tensor]:
@@ -212,8 +124,6 @@ def weights(model: Model, detail: float) -> dict[str, Tensor]:
 
 def export_onnx(model: Model, target: Path, detail: float = 0.5) -> Any:
     """Write the model as ONNX with dynamic batch, height and width; returns the parity that was found."""
-    from gantoolkit import export
-
     return export.to_onnx(_network(model, detail), target, torch.zeros(1, 3, 32, 32))
 
 
@@ -225,21 +135,6 @@ def _network(model: Model, detail: float) -> networks.Upscaler:
     except RuntimeError as error:
         raise InputError(f"the weights of the model {model.name} do not fit its network: {error}") from error
     return network.eval()
-
-
-def spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours of the nearest visible pixel where the picture is fully transparent.
-
-    What lies under transparent pixels is often black or white; enlarged with the rest it would bleed into the edge
-    as a fringe.
-    """
-    hidden = alpha == 0
-    if not hidden.any() or hidden.all():
-        return pixels
-    from scipy import ndimage
-
-    nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return pixels[tuple(nearest)]
 
 
 def _grey(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

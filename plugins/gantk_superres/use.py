@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 
 from gantk_superres.enlarge import Enlarger
 from gantk_superres.options import RunOptions
-from gantoolkit import devices, filejobs, images, metrics
+from gantoolkit import apply, devices, images, metrics
 from gantoolkit.errors import UsageError
-from gantoolkit.filejobs import STANDARD, Job, Result
 from gantoolkit.model import find
 from gantoolkit.resample import resize_array
 from gantoolkit.task import Console
@@ -23,7 +21,6 @@ SAMPLE_CREDIT = "Chelsea the cat, by Stéfan van der Walt (CC0), from scikit-ima
 
 def run(options: RunOptions, console: Console) -> int:
     """Enlarge every input; returns 0, 3 (the only file failed) or 4 (some failed)."""
-    started = time.perf_counter()
     model = find("superres", options.model)
     enlarger = Enlarger(
         model,
@@ -38,58 +35,8 @@ def run(options: RunOptions, console: Console) -> int:
         devices.hold_memory()
     if not options.inputs:
         return _sample(enlarger, options, console)
-    jobs = filejobs.plan(
-        options.inputs,
-        options.out,
-        suffix=options.suffix if options.suffix is not None else f"_x{enlarger.scale:g}",
-        format=options.format,
-        recursive=options.recursive,
-        force=options.force,
-    )
-
-    def work(job: Job) -> dict[str, Any]:
-        return _one(job, enlarger, options, console)
-
-    def done(result: Result) -> None:
-        if result.target != STANDARD:  # there stdout is the picture and nothing else
-            console.result(result.to_dict())
-        if result.error:
-            console.warn(f"error: {result.error}")
-        elif result.target != STANDARD:
-            width, height = result.details["size"]
-            console.say(f"{result.source} → {result.target}  {width}×{height}, {result.seconds:.1f} s")
-
-    summary = filejobs.run_jobs(jobs, work, on_result=done)
-    if len(jobs) > 1:
-        seconds = time.perf_counter() - started
-        console.say(f"{len(jobs) - len(summary.failed)} of {len(jobs)} pictures done in {seconds:.1f} s")
-    return summary.exit_code
-
-
-def _one(job: Job, enlarger: Enlarger, options: RunOptions, console: Console) -> dict[str, Any]:
-    """Read, enlarge, write; what the result's row says about it."""
-    name = "stdin" if job.source == STANDARD else job.source.name
-    picture = images.read(sys.stdin.buffer.read() if job.source == STANDARD else job.source)
-    height, width = picture.pixels.shape[:2]
-    with console.progress(1, "picture", name) as bar:
-        before = 0.0
-
-        def progress(tiles: int, total: int) -> None:
-            nonlocal before
-            bar.advance(tiles / total - before)
-            before = tiles / total
-
-        large = enlarger.picture(picture, progress)
-    if job.target == STANDARD:
-        kind = options.format or (picture.format if picture.format in images.WRITABLE.values() else "png")
-        images.write(large, sys.stdout.buffer, format=kind, quality=options.quality)
-    else:
-        images.write(large, job.target, quality=options.quality, force=options.force)
-    return {
-        "model": enlarger.name,
-        "input_size": [width, height],
-        "size": [large.pixels.shape[1], large.pixels.shape[0]],
-    }
+    suffix = options.suffix if options.suffix is not None else f"_x{enlarger.scale:g}"
+    return apply.to_files(enlarger.picture, options, console, model=enlarger.name, suffix=suffix)
 
 
 def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:
