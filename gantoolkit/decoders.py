@@ -63,16 +63,16 @@ def read(source: Path | str | bytes | BinaryIO) -> Picture:
             of pixels (GANTK_MAX_PIXELS).
     """
     if isinstance(source, bytes):
-        with _quiet():
+        with quiet():
             return _read(io.BytesIO(source), "the given bytes")
     if not isinstance(source, str | Path):
-        with _quiet():
+        with quiet():
             return _read(io.BytesIO(source.read()), getattr(source, "name", None) or "standard input")
     path = Path(source)
     try:
         if path.is_dir():
             raise InputError(f"cannot read {path}", expected="a picture", actual="a folder")
-        with path.open("rb") as stream, _quiet():
+        with path.open("rb") as stream, quiet():
             return _read(stream, str(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
@@ -109,7 +109,7 @@ def _read(stream: BinaryIO, name: str) -> Picture:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Decoders warn and log about damage on stderr, and Pillow refuses sizes by a limit of its own.
 
     What matters of that becomes the one line of an InputError.

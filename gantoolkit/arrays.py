@@ -1,0 +1,309 @@
+"""Arrays of numbers as a second kind of picture: .npy, TIFF of any channels and type, slices of NIfTI volumes.
+
+Type and values of what is read are what the file holds, and what is written is of the same kind. `images` reads and
+writes pictures for people; this module what it does not take. Shapes: H, W pixels, C channels, Z slices.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gantoolkit.decoders import pixel_limit, quiet
+from gantoolkit.errors import GantkError, InputError, UsageError
+from gantoolkit.runlog import write_atomically
+
+Kind = Literal["NPY", "TIFF", "NIFTI"]
+SUFFIXES: dict[str, Kind] = {".npy": "NPY", ".nii": "NIFTI", ".nii.gz": "NIFTI", ".tif": "TIFF", ".tiff": "TIFF"}
+FEW = 16  # a first axis up to here before a last axis beyond it is taken for channels in front
+
+
+@dataclass(frozen=True)
+class Array:
+    """Numbers of one picture, and what of its file must survive.
+
+    Attributes:
+        values: (H, W, C) of the file's type: integers or floats, native byte order; bool became uint8.
+        kind: of the file.
+        flat: the file has no axis for channels, and gets none while there is one channel.
+        first: channels come first in the file (TIFF with a page a channel).
+        extra: what a file of that kind says beside its numbers; only `write` looks into it.
+    """
+
+    values: np.ndarray
+    kind: Kind = "NPY"
+    flat: bool = False
+    first: bool = False
+    extra: Any = None
+
+
+def kind_of(path: Path | str) -> Kind | None:
+    """The kind that a name ends as; None for all others. A TIFF may also be a picture, see `is_array`."""
+    name = str(path).lower()
+    return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def is_array(path: Path | str) -> bool:
+    """Whether `read` is for this file: .npy and NIfTI by name, TIFF if `images.read` would not take it whole.
+
+    A TIFF's header is read; one that is damaged is left to `images.read`, which says so.
+    """
+    kind = kind_of(path)
+    if kind != "TIFF":
+        return kind is not None
+    import tifffile
+
+    try:
+        with quiet(), tifffile.TiffFile(path) as file:
+            return not _is_picture(file)
+    except Exception:
+        return False
+
+
+def _is_picture(file: Any) -> bool:
+    """One page of grey or colour, with or without alpha, in 8 or 16 bits or 32-bit float."""
+    page = file.pages.first
+    if len(file.pages) > 1 and len(file.series) == 1:  # pages of one size and type
+        return False
+    if len(file.pages) > 1 or (
+        page.bitspersample <= 8 and page.sampleformat == 1 and page.photometric not in (0, 1, 2)
+    ):
+        return True  # `images` refuses the first by its own words, and knows palettes, CMYK, YCbCr
+    plain = (page.bitspersample in (1, 2, 4, 8, 16) and page.sampleformat == 1) or page.dtype == np.float32
+    colours = 3 if page.photometric == 2 else 1
+    alpha = bool(page.extrasamples) and page.extrasamples[0] in (1, 2)
+    return plain and page.photometric in (0, 1, 2) and page.samplesperpixel == colours + alpha
+
+
+def count(path: Path | str) -> int:
+    """Slices in a file: Z of a NIfTI volume, 1 of all others.
+
+    Raises:
+        InputError: as `read`.
+    """
+    return 1 if kind_of(path) != "NIFTI" else len(read_all(path))
+
+
+def read(path: Path | str, index: int | None = None) -> Array:
+    """The numbers of a file; of a NIfTI volume those of slice `index`, which may be None where there is only one.
+
+    Raises:
+        InputError: missing, damaged, empty, pickled or complex, NaN or infinite values, other axes than H×W or H×W×C
+            (NIfTI: X×Y or X×Y×Z), more pixels than GANTK_MAX_PIXELS, nibabel missing.
+    """
+    arrays = read_all(path)
+    if index is None and len(arrays) > 1:
+        raise InputError(f"{path} has {len(arrays)} slices", expected="one picture")
+    return arrays[index or 0]
+
+
+def read_all(path: Path | str) -> Sequence[Array]:
+    """All slices of a file, in order; one Array where there are none. Raises: as `read`."""
+    path = Path(path)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if path.is_dir():
+        raise InputError(f"cannot read {path}", expected="an array", actual="a folder")
+    if not status.st_size:
+        raise InputError(f"cannot read {path}", expected="an array", actual="an empty file")
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)  # slices are asked for one by one, and their volume is unpacked once
+def _read(path: Path, changed: int, size: int) -> tuple[Array, ...]:
+    readers = {"NPY": _read_npy, "TIFF": _read_tiff, "NIFTI": _read_nifti}
+    kind = kind_of(path)
+    if kind is None:
+        raise InputError(f"{path} is no array", expected=f"a name that ends in {', '.join(SUFFIXES)}")
+    try:
+        with quiet():
+            return readers[kind](path)
+    except GantkError:
+        raise
+    except MemoryError:
+        raise InputError(f"cannot read {path}: it does not fit in memory") from None
+    # readers raise whatever comes to their mind on damaged bytes: zlib.error, struct.error, IndexError...
+    except Exception as error:
+        raise InputError(f"cannot decode {path}: {error}", remedy="the file is damaged or of another kind") from error
+
+
+def _read_npy(path: Path) -> tuple[Array, ...]:
+    # mapped: the shape that a header claims is compared with the file's size before memory is asked for
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"{path} holds several arrays", expected="one array, as numpy.save writes it")
+    _check_shape(path, found)
+    values = _checked(path, found if found.ndim == 3 else found[..., None])
+    return (Array(values, "NPY", flat=found.ndim == 2),)
+
+
+def _read_tiff(path: Path) -> tuple[Array, ...]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) != 1:
+            raise InputError(f"{path} holds {len(file.series)} pictures", expected="one")
+        series, page = file.series[0], file.pages.first
+        axes = "".join(axis for axis, n in zip(series.axes, series.shape, strict=True) if n > 1 or axis in "YX")
+        if page.photometric == 3:
+            raise InputError(f"{path} is a palette TIFF of {page.bitspersample} bits", expected="values as they are")
+        if len(axes) > 3 or (len(axes) == 3 and not set(axes) & set("SCQ")):
+            shape = "×".join(map(str, series.shape))
+            raise InputError(
+                f"{path} is a stack {series.axes} of {shape}", expected="one H×W picture of channels a file"
+            )
+        if series.size > pixel_limit() * page.samplesperpixel:
+            _too_many(path, series.size)
+        found = series.asarray().reshape([n for n in series.shape if n > 1] if len(axes) == 3 else _plane(series))
+        first = len(axes) == 3 and axes[0] not in "YX"
+        extra = {}
+        if page.resolution != (1, 1):
+            extra = {"resolution": page.resolution, "resolutionunit": page.resolutionunit}
+    values = np.moveaxis(found, 0, 2) if first else found if found.ndim == 3 else found[..., None]
+    return (Array(_checked(path, values), "TIFF", flat=found.ndim == 2, first=first, extra=extra),)
+
+
+def _plane(series: Any) -> tuple[int, int]:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return sizes["Y"], sizes["X"]
+
+
+def _nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError:
+        raise InputError("NIfTI files need the package nibabel", remedy="pip install nibabel") from None
+    return nibabel
+
+
+def _read_nifti(path: Path) -> tuple[Array, ...]:
+    """Slices along the third axis, each turned so that rows go from anterior to posterior in the usual orientation."""
+    image = _nibabel().load(path)
+    shape = tuple(image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3):
+        actual = "×".join(map(str, image.shape))
+        raise InputError(f"{path} has {len(image.shape)} axes", expected="a volume X×Y×Z", actual=actual)
+    limit = pixel_limit()
+    if int(np.prod(shape)) > limit:
+        _too_many(path, int(np.prod(shape)))
+    volume = np.asanyarray(image.dataobj).reshape(shape)
+    slope, inter = image.header.get_slope_inter()
+    if (slope or 1, inter or 0) != (1, 0):
+        volume = volume.astype(np.float32)  # in the units that the header's scale gives
+    volume = _checked(path, volume if volume.ndim == 3 else volume[..., None])
+    extra = (image.affine, image.header.copy(), shape)
+    slices = (volume[:, :, z].T[::-1, :, None] for z in range(volume.shape[2]))
+    return tuple(Array(np.ascontiguousarray(values), "NIFTI", True, extra=extra) for values in slices)
+
+
+def _check_shape(path: Path, found: np.ndarray) -> None:
+    shape = "×".join(map(str, found.shape)) or "a single number"
+    if found.ndim not in (2, 3):
+        raise InputError(f"{path} has {found.ndim} axes", expected="H×W or H×W×C", actual=shape)
+    if found.ndim == 3 and found.shape[0] <= FEW < found.shape[2]:
+        raise InputError(
+            f"{path} seems to have its channels first", expected="H×W×C", actual=shape, remedy="numpy.moveaxis(a, 0, 2)"
+        )
+    if found.shape[0] * found.shape[1] > pixel_limit():
+        _too_many(path, found.shape[0] * found.shape[1])
+
+
+def _too_many(path: Path, size: int) -> None:
+    raise InputError(
+        f"{path} has too many pixels", expected=f"at most {pixel_limit():,}", actual=f"{size:,}",
+        remedy="set GANTK_MAX_PIXELS if you trust the file",
+    )  # fmt: skip
+
+
+def _checked(path: Path, values: np.ndarray) -> np.ndarray:
+    """A native copy of finite real numbers, any axes."""
+    if not values.size:
+        raise InputError(f"{path} is empty", expected="H×W numbers", actual="×".join(map(str, values.shape)))
+    if values.dtype.kind not in "buif" or values.dtype.itemsize > 8:
+        raise InputError(f"{path} holds no real numbers", expected="integers or floats", actual=values.dtype)
+    native = np.uint8 if values.dtype.kind == "b" else values.dtype.newbyteorder("=")
+    values = np.array(values, native, order="C", subok=False)
+    if values.dtype.kind == "f" and (bad := int((~np.isfinite(values)).sum())):
+        raise InputError(f"{path} has {bad:,} values that are not finite", remedy="replace NaN and infinity by numbers")
+    return values
+
+
+def write(array: Array | Sequence[Array], target: Path | str, *, force: bool = False) -> None:
+    """Write an array, all or nothing, as the kind that the name ends as; a NIfTI volume from all its slices in order.
+
+    Types stay; NIfTI knows no float16, which becomes float32. Missing folders are made.
+
+    Raises:
+        UsageError: the file exists, an unknown name, or several slices for a kind that holds one.
+        InputError: the target cannot be written (read-only, disk full, ...).
+    """
+    path, slices = Path(target), [array] if isinstance(array, Array) else list(array)
+    kind = kind_of(path)
+    if kind is None:
+        raise UsageError(f"no kind of array for {path}", expected=f"a name that ends in {', '.join(SUFFIXES)}")
+    if kind != "NIFTI" and len(slices) != 1:
+        raise UsageError(f"{path} cannot hold {len(slices)} slices", expected="a name that ends in .nii or .nii.gz")
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}", expected="a file name", actual="a folder")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already", remedy="overwrite it with --force")
+    content = {"NPY": _npy, "TIFF": _tiff, "NIFTI": _nifti}[kind](slices)
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _npy(slices: Sequence[Array]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, _arranged(slices[0]), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _arranged(array: Array) -> np.ndarray:
+    """The values with the axes of the file that they came from."""
+    if array.flat and array.values.shape[2] == 1:
+        return array.values[..., 0]
+    return np.ascontiguousarray(np.moveaxis(array.values, 2, 0)) if array.first else array.values
+
+
+def _tiff(slices: Sequence[Array]) -> bytes:
+    import tifffile
+
+    stream, extra = io.BytesIO(), slices[0].extra if isinstance(slices[0].extra, dict) else {}
+    values = _arranged(slices[0])
+    planar = None if values.ndim == 2 or slices[0].first else "contig"
+    tifffile.imwrite(stream, values, photometric="minisblack", planarconfig=planar, compression="zlib", **extra)
+    return stream.getvalue()
+
+
+def _nifti(slices: Sequence[Array]) -> bytes:
+    nibabel = _nibabel()
+    if any(array.values.shape != slices[0].values.shape for array in slices):
+        raise UsageError("slices of several sizes make no volume")
+    volume = np.stack([array.values[::-1, :, 0].T for array in slices], 2)
+    if volume.dtype == np.float16:
+        volume = volume.astype(np.float32)
+    affine, header, shape = slices[0].extra if slices[0].kind == "NIFTI" else (np.eye(4), None, volume.shape)
+    if len(shape) == 2 and volume.shape[2] == 1:
+        volume = volume[..., 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = nibabel.Nifti1Image(volume, affine, header, dtype=volume.dtype)
+        image.header.set_slope_inter(1, 0)
+        return image.to_bytes()

@@ -1,0 +1,261 @@
+"""One picture of a side as numbers, what all pictures of a side have in common, and how they change size.
+
+Values are (H, W, C) in the type that the file has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gantk_translate.layout import Entry
+from gantk_translate.sides import Side
+from gantoolkit import arrays, images
+from gantoolkit.decoders import quiet
+from gantoolkit.errors import InputError
+
+MOST_CLASSES = 64  # a mask with more is a picture, or a mask that was blurred by JPEG
+NARROW = 0.5  # of a type's range: what uses less is scaled by what it uses
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a file holds.
+
+    Attributes:
+        values: (H, W, C); transparency is laid on white.
+        kind: "picture" or "array", as `Side.kind`; a mask is either.
+        alpha: there was transparency.
+    """
+
+    values: np.ndarray
+    kind: str = "picture"
+    alpha: bool = False
+
+
+def read(entry: Entry, mask: bool = False) -> Values:
+    """The values of one picture; of a mask the classes, (H, W, 1).
+
+    Raises:
+        InputError: it cannot be read, has an odd width where it should have two halves, or is a mask in colours.
+    """
+    if arrays.is_array(entry.file):
+        found = Values(arrays.read(entry.file, entry.slice).values, "array")
+    else:
+        found = (_palette(entry) if mask else None) or _picture(entry, mask)
+    values = found.values
+    if entry.half:
+        middle = values.shape[1] // 2
+        values = values[:, :middle] if entry.half == "left" else values[:, -middle:]
+    if mask:
+        if (values != values[..., :1]).any():
+            raise InputError(
+                f"{entry} is a mask in colours", expected="one number a pixel",
+                remedy="give each colour a number, the same in all files, and save these as a grey PNG",
+            )  # fmt: skip
+        values = values[..., :1]
+        if values.dtype.kind == "f":
+            if (values != np.rint(values)).any():
+                raise InputError(f"{entry} is a mask with fractions", expected="whole numbers")
+            values = values.astype(np.int32)
+    return Values(values, found.kind, found.alpha)
+
+
+def _palette(entry: Entry) -> Values | None:
+    """Indices of a palette, which `images.read` turns into colours; None for other pictures."""
+    from PIL import Image
+
+    try:
+        with quiet(), Image.open(entry.file) as image:
+            return Values(np.array(image)[..., None]) if image.mode == "P" else None
+    except Exception:  # `images.read` says in one line what is wrong
+        return None
+
+
+def _picture(entry: Entry, mask: bool) -> Values:
+    picture = images.read(entry.file)
+    pixels, alpha = picture.pixels, picture.alpha
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        raise InputError(f"{entry} has values that are not finite", remedy="replace NaN and infinity by numbers")
+    if alpha is None or mask:
+        return Values(pixels, alpha=alpha is not None)
+    top = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
+    share = alpha[..., None].astype(np.float32) / np.float32(top)
+    laid = pixels * share + np.float32(top) * (1 - share)
+    laid = laid if pixels.dtype == np.float32 else np.rint(laid)
+    return Values(laid.astype(pixels.dtype), alpha=True)
+
+
+# ---- what a side has in common ----
+
+
+@dataclass
+class Survey:
+    """Collects what the training pictures of a side have in common; `side` sums it up.
+
+    Attributes:
+        name: "A" or "B", for messages.
+        mask: the side is classes.
+        notes: what was decided, in words, once `side` was called.
+    """
+
+    name: str
+    mask: bool = False
+    notes: list[str] = field(default_factory=list)
+    seen: dict[tuple[str, str], Entry] = field(default_factory=dict)  # (kind, type) -> the first such picture
+    channels: dict[int, Entry] = field(default_factory=dict)
+    classes: dict[int, Entry] = field(default_factory=dict)
+    low: float = math.inf
+    high: float = -math.inf
+    count: int = 0
+    alpha: int = 0
+    grey: int = 0
+
+    def add(self, entry: Entry, found: Values) -> None:
+        """Count one picture in.
+
+        Raises:
+            InputError: a mask with more classes than masks have.
+        """
+        values = found.values
+        self.count += 1
+        self.alpha += found.alpha
+        self.grey += values.shape[2] == 1
+        self.seen.setdefault((found.kind, values.dtype.name), entry)
+        self.channels.setdefault(values.shape[2], entry)
+        if self.mask:
+            for value in np.unique(values).tolist():
+                self.classes.setdefault(value, entry)
+            if len(self.classes) > MOST_CLASSES:
+                raise InputError(
+                    f"{entry}: side {self.name} has more than {MOST_CLASSES} values, too many for classes",
+                    remedy="save masks without loss (PNG), one number a class, or leave --masks out",
+                )
+        self.low, self.high = min(self.low, values.min().item()), max(self.high, values.max().item())
+
+    def side(self) -> Side:
+        """What all of it comes to.
+
+        Raises:
+            InputError: kinds, types or channels that do not go together (two files are named), or one value everywhere.
+        """
+        kind, dtype, channels = self._kind(), self._dtype(), self._channels()
+        if self.low == self.high:
+            (entry,) = list(self.channels.values())[:1]
+            raise InputError(f"side {self.name} has the value {self.low:g} everywhere ({entry.file.parent})")
+        if self.mask:
+            classes = tuple(sorted(self.classes))
+            self.notes.append(f"side {self.name}: masks of {len(classes)} classes: {', '.join(map(str, classes))}")
+            return Side("mask", 1, dtype.name, float(classes[0]), float(classes[-1]), classes)
+        if self.alpha:
+            self.notes.append(f"side {self.name}: {self.alpha} pictures have transparency and are laid on white")
+        low, high = self._range(dtype)
+        return Side("array" if kind == "array" else "picture", channels, dtype.name, low, high)
+
+    def _kind(self) -> str:
+        kinds = {kind: entry for (kind, _), entry in self.seen.items()}
+        if len(kinds) > 1 and not self.mask:
+            raise InputError(
+                f"side {self.name} mixes pictures and arrays", expected="one kind of file",
+                actual=f"{kinds['picture']} and {kinds['array']}",
+            )  # fmt: skip
+        return next(iter(kinds))
+
+    def _dtype(self) -> np.dtype:
+        types = {dtype: entry for (_, dtype), entry in self.seen.items()}
+        common = np.result_type(*types)
+        if len(types) == 1 or self.mask:
+            return common
+        if "array" not in self._kind():
+            shown = " and ".join(f"{entry} ({dtype})" for dtype, entry in list(types.items())[:2])
+            raise InputError(f"side {self.name} mixes bit depths", expected="one", actual=shown)
+        self.notes.append(f"side {self.name}: types {', '.join(sorted(types))} become {common}")
+        return common
+
+    def _channels(self) -> int:
+        found = sorted(self.channels)
+        if len(found) == 1 or self.mask:
+            return found[0]
+        if found == [1, 3]:
+            self.notes.append(f"side {self.name}: {self.grey} of {self.count} pictures are grey and become colour")
+            return 3
+        shown = " and ".join(f"{self.channels[n]} ({n})" for n in found[:2])
+        raise InputError(f"side {self.name} mixes numbers of channels", expected="one", actual=shown)
+
+    def _range(self, dtype: np.dtype) -> tuple[float, float]:
+        """0 and the type's top for pictures that use it, else what was seen, rounded outwards to two digits."""
+        if dtype == np.uint8:
+            return 0.0, 255.0
+        is_picture = "picture" in self._kind()
+        top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+        fits = self.low >= 0 and self.high <= top
+        if is_picture and fits and (self.high - self.low >= NARROW * top or dtype.kind == "f"):
+            return 0.0, top
+        low, high = rounded(self.low, self.high)
+        if dtype.kind in "ui":
+            low, high = max(low, float(np.iinfo(dtype).min)), min(high, float(np.iinfo(dtype).max))
+        self.notes.append(
+            f"side {self.name}: values from {self.low:g} to {self.high:g}, scaled from {low:g} to {high:g}"
+        )
+        return low, high
+
+
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """The range made a little larger, to two digits of its width: (3, 4051) becomes (0, 4100)."""
+    digits = 1 - math.floor(math.log10(high - low))
+    step = 10.0**digits  # steps a unit
+    return round(math.floor(low * step) / step, digits), round(math.ceil(high * step) / step, digits)
+
+
+def conform(values: np.ndarray, side: Side) -> np.ndarray:
+    """Values in the side's type, grey repeated where the side has colours."""
+    if values.shape[2] == 1 and side.channels == 3:
+        values = np.repeat(values, 3, axis=2)
+    return values.astype(side.dtype, copy=False)
+
+
+def resized(values: np.ndarray, size: tuple[int, int], mask: bool = False) -> np.ndarray:
+    """Values (H, W, C) at (h, w): Pillow's antialiased Lanczos, which leaves no value beyond those there were.
+
+    Masks take the nearest value. Types stay; integers are rounded.
+    """
+    from PIL import Image
+
+    h, w = size
+    height, width, channels = values.shape
+    if (h, w) == (height, width):
+        return values
+    if mask:
+        rows, columns = ((np.arange(n) + 0.5) * (m / n) for n, m in ((h, height), (w, width)))
+        return values[rows.astype(np.intp)[:, None], columns.astype(np.intp)]
+    if values.dtype == np.uint8 and channels in (1, 3):
+        image = Image.fromarray(np.ascontiguousarray(values[..., 0] if channels == 1 else values))
+        return np.array(image.resize((w, h), Image.Resampling.LANCZOS)).reshape(h, w, channels)
+    planes = [_float_resized(values[..., channel], (w, h)) for channel in range(channels)]
+    return np.stack(planes, 2)
+
+
+def _float_resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    low, high = plane.min(), plane.max()
+    shifted = (plane.astype(np.float64) - float(low)).astype(np.float32)  # large numbers close together stay apart
+    image = Image.fromarray(shifted).resize(size, Image.Resampling.LANCZOS)
+    back = np.asarray(image).astype(np.float64) + float(low)
+    back = np.rint(back) if plane.dtype.kind in "ui" else back
+    return np.clip(back, low, high).astype(plane.dtype)
+
+
+def sizes_differ(entries: Sequence[Entry], shapes: Sequence[tuple[int, ...]], fit: str) -> str | None:
+    """What keeps two pictures from being a pair, or None: other sizes, and with "resize" other proportions only."""
+    (h, w), (height, width) = shapes[0][:2], shapes[1][:2]
+    if (h, w) == (height, width):
+        return None
+    alike = abs(w * height - width * h) <= 0.02 * width * h  # a rounded pixel is not another proportion
+    if fit == "resize" and alike:
+        return None
+    what = "sizes" if fit == "crop" or alike else "proportions"
+    return f"{entries[0]} ({w}×{h}) and {entries[1]} ({width}×{height}) are a pair of different {what}"
