@@ -1,7 +1,8 @@
 """Picture metrics as numbers that carry their protocol: what was compared, how, and how many.
 
-Pictures are uint8 arrays H,W,3, sRGB. Each metric takes one pair, or two sequences of equal length, and then
-gives the mean over pairs. The channel and the border that is left out are stated in every result.
+Pictures are uint8 arrays H,W,3, sRGB; PSNR and SSIM also take any float arrays H,W,C scaled to [0, 1] (channel
+"values"). Each metric takes one pair, or two sequences of equal length, and then gives the mean over pairs. The
+channel and the border that is left out are stated in every result.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from gantoolkit.errors import UsageError
 if TYPE_CHECKING:
     from gantoolkit.features import Extractor
 
-Channel = Literal["y", "rgb"]
+Channel = Literal["y", "rgb", "values"]
 Pictures = np.ndarray | Sequence[np.ndarray]
 
 SSIM_WINDOW = 11  # pixels: Gaussian weights, sigma 1.5, cut off at 3.5 sigma
+SSIM_WORDS = "Gaussian 11×11, sigma 1.5"
+LUMA_SWING = 219.0  # from black to white, see `luma`
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,12 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def psnr(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> MetricCard:
-    """Peak signal-to-noise ratio, 10 log₁₀(255² / MSE), in dB; infinite for equal pictures.
+    """Peak signal-to-noise ratio, 10 log₁₀(peak² / MSE), in dB; infinite for equal pictures.
 
     Args:
         x, y: uint8 pictures H,W,3; the two of a pair have one shape.
-        channel: "y" for BT.601 studio-swing luma (peak 255 all the same, as in print), "rgb" for all three.
+        channel: "y" for BT.601 studio-swing luma (peak 255 all the same, as in print), "rgb" for all three;
+            "values" for float arrays H,W,C of any C, scaled to [0, 1] by whoever knows their range (peak 1).
         crop: pixels left out at each border; papers use the scale.
 
     Raises:
@@ -114,7 +118,7 @@ def psnr(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> Met
 
     def one(first: np.ndarray, second: np.ndarray) -> float:
         error = float(np.mean((first - second) ** 2))
-        return 10 * float(np.log10(255.0**2 / error)) if error else float("inf")
+        return 10 * float(np.log10(_peak(channel) ** 2 / error)) if error else float("inf")
 
     value, n = _average(one, x, y, channel, crop)
     return MetricCard(f"PSNR-{channel.upper()}", value, "dB", n, _protocol(channel, crop))
@@ -123,33 +127,63 @@ def psnr(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> Met
 def ssim(x: Pictures, y: Pictures, channel: Channel = "y", crop: int = 0) -> MetricCard:
     """Structural similarity, 1 for equal pictures: Wang et al. 2004, IEEE TIP 13(4), eq. 13.
 
-    Their settings: an 11×11 Gaussian window of sigma 1.5, K = (.01, .03), peak 255, weighted (not sample)
-    covariance; computed by scikit-image. "rgb" averages the three channels. Arguments as for `psnr`.
+    Their settings: an 11×11 Gaussian window of sigma 1.5, K = (.01, .03), peak 255 (1 for "values"), weighted (not
+    sample) covariance; computed by scikit-image. "rgb" and "values" average the channels. Arguments as for `psnr`.
     """
-    from skimage.metrics import structural_similarity
 
     def one(first: np.ndarray, second: np.ndarray) -> float:
-        if min(first.shape[:2]) < SSIM_WINDOW:
-            raise UsageError(
-                "SSIM: the picture is smaller than the window",
-                expected=f"at least {SSIM_WINDOW} pixels a side after the crop",
-                actual=f"{first.shape[1]}×{first.shape[0]}",
-                remedy="use larger pictures or a smaller crop",
-            )
-        value = structural_similarity(
-            first,
-            second,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            channel_axis=2 if channel == "rgb" else None,
-        )
-        return float(value)
+        return _similarity(first, second, _peak(channel))
 
     value, n = _average(one, x, y, channel, crop)
-    protocol = _protocol(channel, crop) | {"window": "Gaussian 11×11, sigma 1.5"}
+    protocol = _protocol(channel, crop) | {"window": SSIM_WORDS}
     return MetricCard(f"SSIM-{channel.upper()}", value, "", n, protocol)
+
+
+def edge_similarity(x: Pictures, y: Pictures, crop: int = 0) -> MetricCard:
+    """How much of a picture's structure another one keeps: SSIM (as in `ssim`) of the edges of their luma.
+
+    Edges are the length of the gradient by Sobel's operator (Sobel & Feldman 1968), scaled such that a step from
+    black to white is 219, the peak. Luma alone is looked at, so a recolouring that keeps it changes nothing; 1 for
+    equal pictures. For a translation without a truth it says whether the content stayed, never whether the result
+    is good: the input itself scores 1. Arguments as for `psnr`, uint8 pictures only.
+    """
+
+    def one(first: np.ndarray, second: np.ndarray) -> float:
+        return _similarity(_edges(first), _edges(second), LUMA_SWING)
+
+    value, n = _average(one, x, y, "y", crop)
+    protocol: dict[str, str | int | float] = {"edges": "Sobel of BT.601 luma", "peak": LUMA_SWING, "crop": crop}
+    return MetricCard("edge-SSIM", value, "", n, protocol | {"window": SSIM_WORDS})
+
+
+def _edges(plane: np.ndarray) -> np.ndarray:
+    """Gradient magnitude H,W of a plane H,W; borders are mirrored."""
+    from scipy.ndimage import sobel
+
+    return np.hypot(sobel(plane, 0), sobel(plane, 1)) / 4
+
+
+def _similarity(first: np.ndarray, second: np.ndarray, peak: float) -> float:
+    """SSIM of two float arrays H,W or H,W,C (then the mean over channels)."""
+    from skimage.metrics import structural_similarity
+
+    if min(first.shape[:2]) < SSIM_WINDOW:
+        raise UsageError(
+            "SSIM: the picture is smaller than the window",
+            expected=f"at least {SSIM_WINDOW} pixels a side after the crop",
+            actual=f"{first.shape[1]}×{first.shape[0]}",
+            remedy="use larger pictures or a smaller crop",
+        )
+    value = structural_similarity(
+        first,
+        second,
+        data_range=peak,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=2 if first.ndim == 3 else None,
+    )
+    return float(value)
 
 
 def perceptual(x: Pictures, y: Pictures, extractor: Extractor | None = None, crop: int = 0) -> MetricCard:
@@ -189,22 +223,30 @@ def _average(
     return sum(values) / len(values), len(values)
 
 
+KINDS = {"y": "BT.601 studio-swing luma", "rgb": "sRGB", "values": "values scaled to [0, 1]"}
+
+
+def _peak(channel: str) -> float:
+    return 1.0 if channel == "values" else 255.0
+
+
 def _protocol(channel: Channel, crop: int) -> dict[str, str | int | float]:
-    kind = "BT.601 studio-swing luma" if channel == "y" else "sRGB"
-    return {"channel": kind, "peak": 255, "crop": crop}
+    return {"channel": KINDS[channel], "peak": int(_peak(channel)), "crop": crop}
 
 
 def _prepared(x: np.ndarray, y: np.ndarray, channel: str, crop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures cropped, as float64: H,W for "y", H,W,3 for "rgb"."""
-    if x.shape != y.shape or x.ndim != 3 or x.shape[2] != 3 or x.dtype != np.uint8 or y.dtype != np.uint8:
-        raise UsageError(
-            "cannot compare these pictures",
-            expected="two uint8 arrays H,W,3 of one shape",
-            actual=f"{x.dtype} {x.shape} and {y.dtype} {y.shape}",
-            remedy="convert both to 8-bit RGB and crop them to one size",
-        )
-    if channel not in ("y", "rgb"):
-        raise UsageError("unknown channel", expected="y or rgb", actual=repr(channel))
+    """Both pictures cropped, as float64: H,W for "y", H,W,3 for "rgb", H,W,C for "values"."""
+    if channel not in KINDS:
+        raise UsageError("unknown channel", expected="y or rgb, or values", actual=repr(channel))
+    if channel == "values":
+        fits = x.ndim == 3 and np.issubdtype(x.dtype, np.floating) and np.issubdtype(y.dtype, np.floating)
+        expected, remedy = "two float arrays H,W,C of one shape", "scale both to [0, 1] and crop them to one size"
+    else:
+        fits = x.ndim == 3 and x.shape[2] == 3 and x.dtype == y.dtype == np.uint8
+        expected, remedy = "two uint8 arrays H,W,3 of one shape", "convert both to 8-bit RGB and crop them to one size"
+    if x.shape != y.shape or not fits:
+        actual = f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
+        raise UsageError("cannot compare these pictures", expected=expected, actual=actual, remedy=remedy)
     if crop < 0 or 2 * crop >= min(x.shape[:2]):
         raise UsageError(
             "the crop leaves nothing to compare",
