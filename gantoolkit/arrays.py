@@ -84,12 +84,20 @@ def _is_picture(file: Any) -> bool:
 
 
 def count(path: Path | str) -> int:
-    """Slices in a file: Z of a NIfTI volume, 1 of all others.
+    """Slices in a file: Z of a NIfTI volume, whose header is read, and 1 of all others.
 
     Raises:
         InputError: as `read`.
     """
-    return 1 if kind_of(path) != "NIFTI" else len(read_all(path))
+    if kind_of(path) != "NIFTI":
+        return 1
+    nibabel = _nibabel()
+    try:
+        with quiet():
+            shape = nibabel.load(path).shape
+    except Exception as error:  # whatever the reader does not like, as in `_read`
+        raise InputError(f"cannot decode {path}: {error}", remedy="the file is damaged or of another kind") from error
+    return shape[2] if len(shape) > 2 else 1
 
 
 def read(path: Path | str, index: int | None = None) -> Array:

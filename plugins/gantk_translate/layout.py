@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gantoolkit import arrays
+from gantoolkit import arrays, images
 from gantoolkit.decoders import is_picture
 from gantoolkit.errors import GantkError, InputError
 
@@ -244,11 +244,15 @@ def _side_by_side(layout: Layout, root: Path) -> None:
 
 
 def _size(file: Path) -> tuple[int, int] | None:
-    """(width, height) from the header; None for what is no picture."""
+    """(width, height), from the header where that can be; None for what is no picture."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
             return image.size
-    except Exception:  # whatever a decoder does not like: it is no side-by-side picture
-        return None
+    except Exception:  # Pillow does not know all that `images.read` does
+        try:
+            height, width = images.read(file).pixels.shape[:2]
+        except GantkError:
+            return None
+        return width, height

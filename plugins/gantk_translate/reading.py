@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -143,11 +144,11 @@ class Survey:
             InputError: kinds, types or channels that do not go together (two files are named), or one value everywhere.
         """
         kind, dtype, channels = self._kind(), self._dtype(), self._channels()
-        if self.low == self.high:
-            (entry,) = list(self.channels.values())[:1]
-            raise InputError(f"side {self.name} has the value {self.low:g} everywhere ({entry.file.parent})")
         if self.mask:
             classes = tuple(sorted(self.classes))
+            if len(classes) == 1:
+                where = self.classes[classes[0]].file.parent
+                raise InputError(f"the masks in {where} have one class only", expected="two or more", actual=classes[0])
             self.notes.append(f"side {self.name}: masks of {len(classes)} classes: {', '.join(map(str, classes))}")
             return Side("mask", 1, dtype.name, float(classes[0]), float(classes[-1]), classes)
         if self.alpha:
@@ -194,6 +195,8 @@ class Survey:
         fits = self.low >= 0 and self.high <= top
         if is_picture and fits and (self.high - self.low >= NARROW * top or dtype.kind == "f"):
             return 0.0, top
+        if self.low == self.high:
+            raise InputError(f"side {self.name} has one value everywhere", expected="a range", actual=self.low)
         low, high = rounded(self.low, self.high)
         if dtype.kind in "ui":
             low, high = max(low, float(np.iinfo(dtype).min)), min(high, float(np.iinfo(dtype).max))
@@ -210,10 +213,22 @@ def rounded(low: float, high: float) -> tuple[float, float]:
     return round(math.floor(low * step) / step, digits), round(math.ceil(high * step) / step, digits)
 
 
-def conform(values: np.ndarray, side: Side) -> np.ndarray:
-    """Values in the side's type, grey repeated where the side has colours."""
+def conform(entry: Entry, values: np.ndarray, side: Side) -> np.ndarray:
+    """The values (H, W, C) of an entry in the side's type, grey repeated where the side has colours.
+
+    Raises:
+        InputError: another type, other channels or other classes; the entry is named.
+    """
     if values.shape[2] == 1 and side.channels == 3:
         values = np.repeat(values, 3, axis=2)
+    if values.shape[2] != side.channels:
+        raise InputError(f"{entry} has other channels", expected=side.channels, actual=values.shape[2])
+    casting: Literal["no", "same_kind"] = "no" if side.kind == "picture" else "same_kind"
+    if not np.can_cast(values.dtype, side.dtype, casting):
+        raise InputError(f"{entry} has another type of numbers", expected=side.dtype, actual=values.dtype)
+    if side.kind == "mask" and (unknown := np.setdiff1d(values, side.classes)).size:
+        shown = ", ".join(map(str, unknown[:5].tolist()))
+        raise InputError(f"{entry} has unknown classes", expected=", ".join(map(str, side.classes)), actual=shown)
     return values.astype(side.dtype, copy=False)
 
 
@@ -249,13 +264,11 @@ def _float_resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(back, low, high).astype(plane.dtype)
 
 
-def sizes_differ(entries: Sequence[Entry], shapes: Sequence[tuple[int, ...]], fit: str) -> str | None:
-    """What keeps two pictures from being a pair, or None: other sizes, and with "resize" other proportions only."""
+def of_different_sizes(pair: Sequence[Entry], shapes: Sequence[tuple[int, ...]], fit: str) -> str | None:
+    """What keeps two pictures from being a pair: other sizes, with "resize" other proportions only. None is nothing."""
     (h, w), (height, width) = shapes[0][:2], shapes[1][:2]
-    if (h, w) == (height, width):
-        return None
     alike = abs(w * height - width * h) <= 0.02 * width * h  # a rounded pixel is not another proportion
-    if fit == "resize" and alike:
+    if (h, w) == (height, width) or (fit == "resize" and alike):
         return None
-    what = "sizes" if fit == "crop" or alike else "proportions"
-    return f"{entries[0]} ({w}×{h}) and {entries[1]} ({width}×{height}) are a pair of different {what}"
+    what = "sizes" if fit == "crop" else "proportions"
+    return f"{pair[0]} ({w}×{h}) and {pair[1]} ({width}×{height}) are a pair of different {what}"

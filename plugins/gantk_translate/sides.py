@@ -22,10 +22,11 @@ class Side:
     """What all files of a side have in common; JSON in the model's folder.
 
     Attributes:
-        kind: pictures, arrays of numbers (16-bit TIFF, .npy, NIfTI), or masks of classes.
+        kind: pictures (what `images.read` reads, of 8 or 16 bits or float), arrays of numbers (what `arrays.read`
+            reads: .npy, NIfTI, other TIFF), or masks of classes.
         channels: of the values; a mask has 1.
         dtype: numpy's name of the type that files have.
-        low, high: the values that -1 and 1 stand for. Pictures: 0 and the type's top.
+        low, high: the values that -1 and 1 stand for. Pictures: 0 and the type's top where they use most of it.
         classes: values of a mask, in the order of the one-hot channels; () otherwise.
     """
 
@@ -51,14 +52,13 @@ class Side:
             found = values.shape[2] if values.ndim == 3 else f"an array of shape {values.shape}"
             raise InputError("the picture has other channels", expected=self.channels, actual=found)
         if self.kind == "mask":
-            plane = values[..., 0]
-            unknown = np.setdiff1d(plane, self.classes)
-            if unknown.size:
-                shown = ", ".join(str(value) for value in unknown[:5])
+            hot = values[..., 0] == np.reshape(self.classes, (-1, 1, 1))
+            if not hot.any(0).all():
+                shown = ", ".join(map(str, np.setdiff1d(values, self.classes)[:5].tolist()))
                 raise InputError(
                     "the mask has unknown classes", expected=", ".join(map(str, self.classes)), actual=shown
                 )
-            return np.stack([np.where(plane == value, 1, -1) for value in self.classes]).astype(np.float32)
+            return hot.astype(np.float32) * 2 - 1
         scaled = (values.astype(np.float64) - self.low) * (2 / (self.high - self.low)) - 1
         return np.ascontiguousarray(scaled.transpose(2, 0, 1).astype(np.float32))
 
