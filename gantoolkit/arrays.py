@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import warnings
+import math
+import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gantoolkit import nifti
 from gantoolkit.decoders import pixel_limit, quiet
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.runlog import write_atomically
@@ -91,12 +94,13 @@ def count(path: Path | str) -> int:
     """
     if kind_of(path) != "NIFTI":
         return 1
-    nibabel = _nibabel()
     try:
         with quiet():
-            shape = nibabel.load(path).shape
-    except Exception as error:  # whatever the reader does not like, as in `_read`
-        raise InputError(f"cannot decode {path}: {error}", remedy="the file is damaged or of another kind") from error
+            shape = nifti.shape(path)
+    except GantkError:
+        raise
+    except Exception as error:
+        raise _damaged(path, error) from error
     return shape[2] if len(shape) > 2 else 1
 
 
@@ -114,125 +118,103 @@ def read(path: Path | str, index: int | None = None) -> Array:
 
 
 def read_all(path: Path | str) -> Sequence[Array]:
-    """All slices of a file, in order; one Array where there are none. Raises: as `read`."""
-    path = Path(path)
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if path.is_dir():
-        raise InputError(f"cannot read {path}", expected="an array", actual="a folder")
-    if not status.st_size:
-        raise InputError(f"cannot read {path}", expected="an array", actual="an empty file")
-    return _read(path, status.st_mtime_ns, status.st_size)
+    """All slices of a file, in order; one Array where there are none. Values of slices are read-only.
 
-
-@lru_cache(maxsize=2)  # slices are asked for one by one, and their volume is unpacked once
-def _read(path: Path, changed: int, size: int) -> tuple[Array, ...]:
-    readers = {"NPY": _read_npy, "TIFF": _read_tiff, "NIFTI": _read_nifti}
-    kind = kind_of(path)
+    Raises:
+        InputError: as `read`.
+    """
+    path, kind = Path(path), kind_of(path)
     if kind is None:
         raise InputError(f"{path} is no array", expected=f"a name that ends in {', '.join(SUFFIXES)}")
     try:
+        if path.is_dir():
+            raise InputError(f"cannot read {path}", expected="an array", actual="a folder")
+        status = path.stat()
+        if not status.st_size:
+            raise InputError(f"cannot read {path}", expected="an array", actual="an empty file")
         with quiet():
-            return readers[kind](path)
+            if kind == "NIFTI":
+                return _read_nifti(path, status.st_mtime_ns, status.st_size)
+            return [_read_npy(path) if kind == "NPY" else _read_tiff(path)]
     except GantkError:
         raise
     except MemoryError:
         raise InputError(f"cannot read {path}: it does not fit in memory") from None
-    # readers raise whatever comes to their mind on damaged bytes: zlib.error, struct.error, IndexError...
     except Exception as error:
-        raise InputError(f"cannot decode {path}: {error}", remedy="the file is damaged or of another kind") from error
+        if isinstance(error, OSError) and error.errno:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise _damaged(path, error) from error
 
 
-def _read_npy(path: Path) -> tuple[Array, ...]:
+def _damaged(path: Path | str, error: Exception) -> InputError:
+    """Readers raise whatever comes to their mind on damaged bytes: zlib.error, struct.error, IndexError..."""
+    return InputError(
+        f"cannot decode {path}: {str(error).rstrip('.')}", remedy="the file is damaged or of another kind"
+    )
+
+
+def _read_npy(path: Path) -> Array:
     # mapped: the shape that a header claims is compared with the file's size before memory is asked for
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        raise InputError(f"{path} holds several arrays", expected="one array, as numpy.save writes it")
-    _check_shape(path, found)
-    values = _checked(path, found if found.ndim == 3 else found[..., None])
-    return (Array(values, "NPY", flat=found.ndim == 2),)
-
-
-def _read_tiff(path: Path) -> tuple[Array, ...]:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        if len(file.series) != 1:
-            raise InputError(f"{path} holds {len(file.series)} pictures", expected="one")
-        series, page = file.series[0], file.pages.first
-        axes = "".join(axis for axis, n in zip(series.axes, series.shape, strict=True) if n > 1 or axis in "YX")
-        if page.photometric == 3:
-            raise InputError(f"{path} is a palette TIFF of {page.bitspersample} bits", expected="values as they are")
-        if len(axes) > 3 or (len(axes) == 3 and not set(axes) & set("SCQ")):
-            shape = "×".join(map(str, series.shape))
-            raise InputError(
-                f"{path} is a stack {series.axes} of {shape}", expected="one H×W picture of channels a file"
-            )
-        if series.size > pixel_limit() * page.samplesperpixel:
-            _too_many(path, series.size)
-        found = series.asarray().reshape([n for n in series.shape if n > 1] if len(axes) == 3 else _plane(series))
-        first = len(axes) == 3 and axes[0] not in "YX"
-        extra = {}
-        if page.resolution != (1, 1):
-            extra = {"resolution": page.resolution, "resolutionunit": page.resolutionunit}
-    values = np.moveaxis(found, 0, 2) if first else found if found.ndim == 3 else found[..., None]
-    return (Array(_checked(path, values), "TIFF", flat=found.ndim == 2, first=first, extra=extra),)
-
-
-def _plane(series: Any) -> tuple[int, int]:
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    return sizes["Y"], sizes["X"]
-
-
-def _nibabel() -> Any:
-    try:
-        import nibabel
-    except ImportError:
-        raise InputError("NIfTI files need the package nibabel", remedy="pip install nibabel") from None
-    return nibabel
-
-
-def _read_nifti(path: Path) -> tuple[Array, ...]:
-    """Slices along the third axis, each turned so that rows go from anterior to posterior in the usual orientation."""
-    image = _nibabel().load(path)
-    shape = tuple(image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) not in (2, 3):
-        actual = "×".join(map(str, image.shape))
-        raise InputError(f"{path} has {len(image.shape)} axes", expected="a volume X×Y×Z", actual=actual)
-    limit = pixel_limit()
-    if int(np.prod(shape)) > limit:
-        _too_many(path, int(np.prod(shape)))
-    volume = np.asanyarray(image.dataobj).reshape(shape)
-    slope, inter = image.header.get_slope_inter()
-    if (slope or 1, inter or 0) != (1, 0):
-        volume = volume.astype(np.float32)  # in the units that the header's scale gives
-    volume = _checked(path, volume if volume.ndim == 3 else volume[..., None])
-    extra = (image.affine, image.header.copy(), shape)
-    slices = (volume[:, :, z].T[::-1, :, None] for z in range(volume.shape[2]))
-    return tuple(Array(np.ascontiguousarray(values), "NIFTI", True, extra=extra) for values in slices)
-
-
-def _check_shape(path: Path, found: np.ndarray) -> None:
+    found = np.lib.format.open_memmap(path, mode="r")
     shape = "×".join(map(str, found.shape)) or "a single number"
     if found.ndim not in (2, 3):
         raise InputError(f"{path} has {found.ndim} axes", expected="H×W or H×W×C", actual=shape)
     if found.ndim == 3 and found.shape[0] <= FEW < found.shape[2]:
+        remedy = "numpy.moveaxis(a, 0, 2)"
+        raise InputError(f"{path} seems to have its channels first", expected="H×W×C", actual=shape, remedy=remedy)
+    _limit(path, found.shape[0] * found.shape[1])
+    return Array(_checked(path, found if found.ndim == 3 else found[..., None]), "NPY", flat=found.ndim == 2)
+
+
+def _read_tiff(path: Path) -> Array:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        _refuse_half(file)
+        series, page = file.series[0], file.pages.first
+        kept = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if n > 1 or a in "YX"]
+        axes, shape = "".join(axis for axis, _ in kept), [length for _, length in kept]
+        if page.photometric == 3:
+            raise InputError(f"{path} is a palette TIFF of {page.bitspersample} bits", expected="values as they are")
+        if len(file.series) > 1 or axes not in ("YX", "YXS", "SYX", "CYX", "QYX"):
+            actual = f"{len(file.series)} pictures of axes {series.axes} and sizes {'×'.join(map(str, series.shape))}"
+            raise InputError(f"{path} is a stack", expected="one picture, its pages channels", actual=actual)
+        first = len(axes) == 3 and axes[0] != "Y"
+        _limit(path, series.size // (shape[0] if first else shape[2] if len(axes) == 3 else 1))
+        found = series.asarray().reshape(shape)
+        extra = {"resolution": page.resolution, "resolutionunit": page.resolutionunit}
+        extra = extra if page.resolution != (1, 1) else {}
+    values = np.moveaxis(found, 0, 2) if first else found if found.ndim == 3 else found[..., None]
+    return Array(_checked(path, values), "TIFF", flat=found.ndim == 2, first=first, extra=extra)
+
+
+def _refuse_half(file: Any) -> None:
+    """tifffile passes over pages that a file which was cut short has lost: its last page names a next one."""
+    layout, handle = file.tiff, file.filehandle
+    handle.seek(file.pages[len(file.pages) - 1].offset)
+    (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+    handle.seek(tags * layout.tagsize, os.SEEK_CUR)
+    if struct.unpack(layout.offsetformat, handle.read(layout.offsetsize)) != (0,):
+        raise ValueError("pages are missing")
+
+
+@lru_cache(maxsize=2)  # slices are asked for one by one, and their volume is unpacked once
+def _read_nifti(path: Path, changed: int, size: int) -> tuple[Array, ...]:
+    """Slices along the third axis, turned so that front is up in the usual orientation."""
+    _limit(path, math.prod(nifti.shape(path)))
+    volume, extra = nifti.load(path)
+    volume = _checked(path, volume)
+    volume.flags.writeable = False
+    slices = (volume[:, ::-1, z].T[..., None] for z in range(volume.shape[2]))
+    return tuple(Array(values, "NIFTI", True, extra=extra) for values in slices)
+
+
+def _limit(path: Path, pixels: int) -> None:
+    if pixels > pixel_limit():
+        remedy = "set GANTK_MAX_PIXELS if you trust the file"
         raise InputError(
-            f"{path} seems to have its channels first", expected="H×W×C", actual=shape, remedy="numpy.moveaxis(a, 0, 2)"
+            f"{path} has too many pixels", expected=f"at most {pixel_limit():,}", actual=f"{pixels:,}", remedy=remedy
         )
-    if found.shape[0] * found.shape[1] > pixel_limit():
-        _too_many(path, found.shape[0] * found.shape[1])
-
-
-def _too_many(path: Path, size: int) -> None:
-    raise InputError(
-        f"{path} has too many pixels", expected=f"at most {pixel_limit():,}", actual=f"{size:,}",
-        remedy="set GANTK_MAX_PIXELS if you trust the file",
-    )  # fmt: skip
 
 
 def _checked(path: Path, values: np.ndarray) -> np.ndarray:
@@ -279,39 +261,35 @@ def write(array: Array | Sequence[Array], target: Path | str, *, force: bool = F
 
 def _npy(slices: Sequence[Array]) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, _arranged(slices[0]), allow_pickle=False)
+    np.save(stream, _flat(slices[0]), allow_pickle=False)
     return stream.getvalue()
-
-
-def _arranged(array: Array) -> np.ndarray:
-    """The values with the axes of the file that they came from."""
-    if array.flat and array.values.shape[2] == 1:
-        return array.values[..., 0]
-    return np.ascontiguousarray(np.moveaxis(array.values, 2, 0)) if array.first else array.values
 
 
 def _tiff(slices: Sequence[Array]) -> bytes:
     import tifffile
 
-    stream, extra = io.BytesIO(), slices[0].extra if isinstance(slices[0].extra, dict) else {}
-    values = _arranged(slices[0])
-    planar = None if values.ndim == 2 or slices[0].first else "contig"
-    tifffile.imwrite(stream, values, photometric="minisblack", planarconfig=planar, compression="zlib", **extra)
+    array, stream = slices[0], io.BytesIO()
+    values = _flat(array)
+    first = array.first and values.ndim == 3
+    tifffile.imwrite(
+        stream,
+        np.moveaxis(values, 2, 0) if first else values,
+        photometric="minisblack",
+        planarconfig="contig" if values.ndim == 3 and not first else None,
+        compression="zlib",
+        **(array.extra if array.kind == "TIFF" and array.extra else {}),
+    )
     return stream.getvalue()
 
 
+def _flat(array: Array) -> np.ndarray:
+    """The values, without an axis for channels where the file had none."""
+    return array.values[..., 0] if array.flat and array.values.shape[2] == 1 else array.values
+
+
 def _nifti(slices: Sequence[Array]) -> bytes:
-    nibabel = _nibabel()
-    if any(array.values.shape != slices[0].values.shape for array in slices):
-        raise UsageError("slices of several sizes make no volume")
-    volume = np.stack([array.values[::-1, :, 0].T for array in slices], 2)
-    if volume.dtype == np.float16:
-        volume = volume.astype(np.float32)
-    affine, header, shape = slices[0].extra if slices[0].kind == "NIFTI" else (np.eye(4), None, volume.shape)
-    if len(shape) == 2 and volume.shape[2] == 1:
-        volume = volume[..., 0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = nibabel.Nifti1Image(volume, affine, header, dtype=volume.dtype)
-        image.header.set_slope_inter(1, 0)
-        return image.to_bytes()
+    first = slices[0]
+    if any(array.values.shape != (*first.values.shape[:2], 1) for array in slices):
+        raise UsageError("a NIfTI volume cannot hold these", expected="slices of one size and one channel")
+    volume = np.stack([array.values[..., 0].T[:, ::-1] for array in slices], 2)
+    return nifti.encode(volume, first.extra if first.kind == "NIFTI" else None)
