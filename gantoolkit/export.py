@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ from gantoolkit.runlog import write_atomically
 
 __all__ = ["Parity", "Runner", "onnx_runner", "openvino_runner", "to_onnx"]
 
-Runner = Callable[[Tensor], Tensor]
+Runner = Callable[..., Tensor]
 
-_IMAGE_AXES = {"image": {0: "batch", 2: "height", 3: "width"}}
+_AXES = {0: "batch", 2: "height", 3: "width"}
+_IMAGE_AXES = {"image": _AXES}
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,22 @@ def to_onnx(
     input_name: str = "image",
     output_name: str = "output",
     dynamic: Mapping[str, Mapping[int, str]] = _IMAGE_AXES,
+    others: Mapping[str, Tensor] = MappingProxyType({}),
     check_sizes: Sequence[tuple[int, ...]] = ((1, 3, 32, 40), (2, 3, 48, 24)),
     tolerance: float = 1e-4,
 ) -> Parity:
     """Write `network` as one ONNX file once ONNX Runtime gives the same outputs as PyTorch.
 
     Args:
-        network: maps one tensor to one tensor; exported in evaluation mode and fp32, and left as it was.
+        network: maps one tensor (and `others`) to one tensor; exported in evaluation mode and fp32, and left as it was.
         path: the file to write, replaced as a whole or not at all.
         example: an input, for its fixed axes; a dynamic batch axis is traced with two of it.
         input_name: name of the graph's input.
         output_name: name of the graph's output.
         dynamic: for the input, names of the axes whose sizes stay open.
-        check_sizes: input shapes to compare at.
+        others: further inputs by name, each with an example; their batch is that of the first input, their height and
+            width stay open.
+        check_sizes: input shapes to compare at; the others keep theirs.
         tolerance: largest absolute difference allowed.
 
     Raises:
@@ -81,33 +85,35 @@ def to_onnx(
     axes = dynamic.get(input_name, {})
     if 0 in axes and example.shape[0] == 1:
         example = torch.cat([example, example])  # a traced size of one would become a constant
+    examples = [example, *(torch.cat([other] * len(example)) for other in others.values())]
+    open_axes = [axes, *({axis: f"{name}_{word}" if axis else word for axis, word in _AXES.items()} for name in others)]
     with _frozen(network):
         try:
             with _quiet():
                 program = torch.onnx.export(
                     network,
-                    (example.float().cpu(),),
+                    tuple(one.float().cpu() for one in examples),
                     dynamo=True,
                     verbose=False,
-                    input_names=[input_name],
+                    input_names=[input_name, *others],
                     output_names=[output_name],
-                    dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
+                    dynamic_shapes=tuple(dict.fromkeys(one, torch.export.Dim.DYNAMIC) for one in open_axes),
                 )
             assert program is not None
-            serialised = _named_axes(program.model_proto, axes).SerializeToString()
+            serialised = _named_axes(program.model_proto, open_axes).SerializeToString()
         except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
             problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {problem}") from error
-        parity = _compared(network, serialised, check_sizes, tolerance)
+        parity = _compared(network, serialised, check_sizes, tolerance, list(others.values()))
     write_atomically(Path(path), serialised)
     return parity
 
 
 def onnx_runner(path: str | Path, threads: int | None = None) -> Runner:
-    """A function that runs an ONNX file in ONNX Runtime on the CPU: fp32 tensor in, fp32 tensor out.
+    """A function that runs an ONNX file in ONNX Runtime on the CPU: fp32 tensors in, fp32 tensor out.
 
     Args:
-        path: a file with one input and one output.
+        path: a file with one output; its inputs are the function's arguments, in order.
         threads: threads inside an operator; the runtime's own choice when None.
 
     Raises:
@@ -118,10 +124,10 @@ def onnx_runner(path: str | Path, threads: int | None = None) -> Runner:
 
 
 def openvino_runner(path: str | Path, threads: int | None = None, precision: str = "fp32") -> Runner:
-    """A function that runs an ONNX file in OpenVINO on the CPU: fp32 tensor in, fp32 tensor out.
+    """A function that runs an ONNX file in OpenVINO on the CPU: fp32 tensors in, fp32 tensor out.
 
     Args:
-        path: a file with one input and one output.
+        path: a file with one output; its inputs are the function's arguments, in order.
         threads: threads to use; the runtime's own choice when None.
         precision: "fp32", or "bf16" for about twice the speed where the processor has it.
 
@@ -141,11 +147,11 @@ def openvino_runner(path: str | Path, threads: int | None = None, precision: str
     except RuntimeError as error:
         raise InputError(f"{path}: not a model that OpenVINO can read", expected="an .onnx file") from error
 
-    def run(pixels: Tensor) -> Tensor:
+    def run(*given: Tensor) -> Tensor:
         try:
-            return torch.from_numpy(np.array(compiled(_array(pixels))[0]))
+            return torch.from_numpy(np.array(compiled([_array(one) for one in given])[0]))
         except RuntimeError as error:
-            raise _wrong_input(path, pixels) from error
+            raise _wrong_input(path, given) from error
 
     return run
 
@@ -159,29 +165,33 @@ def _onnx_session(source: str | bytes, label: str, threads: int | None) -> Runne
     # The runtime's exceptions share no base class of their own.
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        (name,) = (entry.name for entry in session.get_inputs())
+        names = [entry.name for entry in session.get_inputs()]
     except Exception as error:
-        raise InputError(f"{label}: not a usable ONNX model", expected="one input, one output") from error
+        raise InputError(f"{label}: not a usable ONNX model") from error
 
-    def run(pixels: Tensor) -> Tensor:
+    def run(*given: Tensor) -> Tensor:
         try:
-            return torch.from_numpy(session.run(None, {name: _array(pixels)})[0])
+            arrays = dict(zip(names, map(_array, given), strict=True))
+            return torch.from_numpy(session.run(None, arrays)[0])
         except Exception as error:
-            raise _wrong_input(label, pixels) from error
+            raise _wrong_input(label, given) from error
 
     return run
 
 
-def _compared(network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, ...]], tolerance: float) -> Parity:
+def _compared(
+    network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, ...]], tolerance: float, others: Sequence[Tensor]
+) -> Parity:
     name = type(network).__name__
     runner = _onnx_session(serialised, f"{name} as ONNX", None)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for size in sizes:
-        pixels = torch.rand(size, generator=generator)
+        shapes = [size, *((size[0], *other.shape[1:]) for other in others)]
+        given = [torch.rand(shape, generator=generator) for shape in shapes]
         with torch.inference_mode():
-            ours = network(pixels)
-        theirs = runner(pixels)
+            ours = network(*given)
+        theirs = runner(*given)
         if ours.shape != theirs.shape:
             raise InputError(
                 f"{name} as ONNX gives another shape", expected=tuple(ours.shape), actual=tuple(theirs.shape)
@@ -198,11 +208,11 @@ def _compared(network: nn.Module, serialised: bytes, sizes: Sequence[tuple[int, 
     return Parity(worst, tolerance, tuple(tuple(size) for size in sizes), runtime)
 
 
-def _named_axes(model: Any, axes: Mapping[int, str]) -> Any:
-    """The graph with readable names for its input's open axes."""
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    for axis, name in axes.items():
-        dims[axis].dim_param = name
+def _named_axes(model: Any, axes: Sequence[Mapping[int, str]]) -> Any:
+    """The graph with readable names for its inputs' open axes."""
+    for entry, names in zip(model.graph.input, axes, strict=True):
+        for axis, name in names.items():
+            entry.type.tensor_type.shape.dim[axis].dim_param = name
     return model
 
 
@@ -257,5 +267,6 @@ def _array(pixels: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.detach().float().cpu().numpy())
 
 
-def _wrong_input(label: object, pixels: Tensor) -> InputError:
-    return InputError(f"{label}: the model does not take this input", actual=f"shape {tuple(pixels.shape)}")
+def _wrong_input(label: object, given: Sequence[Tensor]) -> InputError:
+    shapes = " and ".join(str(tuple(one.shape)) for one in given)
+    return InputError(f"{label}: the model does not take this input", actual=f"shape {shapes}")

@@ -132,16 +132,16 @@ def tiled(
     tile = tile or AUTO_TILE.get(device.type, AUTO_TILE["cuda"])
     height, width = pixels.shape[:2]
     out_type = np.dtype(out_dtype or pixels.dtype)
-    pixels = _reflected(pixels, multiple)
+    pixels = reflected(pixels, multiple)
     padded = pixels.shape[:2]
     runs = [(network, autocast or nullcontext)] + ([(fallback, nullcontext)] if fallback else [])
 
     def compute(rows: Span, columns: Span) -> np.ndarray:
         window = pixels[rows.start : rows.end, columns.start : columns.end]
-        given = _planes(encode(window), device) if encode else _to_device(window, device)
+        given = on_device(encode(window), device) if encode else _to_device(window, device)
         top, left = (round((s.first - s.start) * scale) for s in (rows, columns))
         bottom, right = (round((s.last - s.start) * scale) for s in (rows, columns))
-        core = _finite(
+        core = first_finite(
             runs, given, (slice(top, bottom), slice(left, right)), f"row {rows.first}, column {columns.first}"
         )
         return decode(core.cpu().numpy()) if decode else _from_device(core, out_type)
@@ -159,7 +159,7 @@ def tiled(
             try:
                 core = compute(rows, columns)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
         if core is None:  # outside the handler: the exception holds the tensors that must go
             limit = min(limit, longest // 2 + multiple)
@@ -185,112 +185,13 @@ def tiled(
     return result
 
 
-def feathered(
-    network: Network,
-    pixels: np.ndarray,
-    *,
-    encode: Encode,
-    decode: Decode,
-    tile: int,
-    blend: int,
-    multiple: int = 1,
-    device: str | torch.device = "cpu",
-    fallback: Network | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """Apply a network that looks at the whole picture in tiles that fade into each other, with bounded memory.
-
-    Tiles of such a network never agree, so neighbours are mixed: over their common 2 * `blend` pixels the weight of
-    one falls in a straight line while the other's rises. One tile holds a picture whole, and is what the network says.
-    When memory runs out, all is done again with half the tile.
-
-    Args:
-        network: (1, planes, h, w) float32 on `device` -> (1, planes', h, w).
-        pixels: (H, W, C) of any type.
-        encode, decode, multiple, device, fallback, progress: as in `tiled`.
-        tile: side of a core, which `blend` pixels are added to on each inner side.
-
-    Returns:
-        (H, W, C') as `decode` makes it.
-
-    Raises:
-        InputError: as `tiled`.
-    """
-    import torch
-
-    device = torch.device(device)
-    height, width = pixels.shape[:2]
-    given = _reflected(pixels, multiple)
-    rows, columns = (spans(size, tile, blend, multiple) for size in given.shape[:2])
-    down, across = _fades(rows, 2 * blend), _fades(columns, 2 * blend)
-    runs = [(network, nullcontext)] + ([(fallback, nullcontext)] if fallback else [])
-    everything = (slice(None), slice(None))
-    result: np.ndarray | None = None
-    carry: np.ndarray | None = None  # sums of rows that the next band goes on with
-    out_of_memory = False
-    for i, row in enumerate(rows):
-        band: np.ndarray | None = None
-        for column, fade in zip(columns, across, strict=True):
-            window = given[row.start : row.end, column.start : column.end]
-            place = f"row {row.first}, column {column.first}"
-            try:
-                made = _finite(runs, _planes(encode(window), device), everything, place).cpu().numpy()
-            except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
-                    raise
-                out_of_memory = True
-                break
-            if band is None:
-                band = np.zeros((len(made), row.end - row.start, given.shape[1]), np.float32)
-            band[:, :, column.start : column.end] += made * (down[i][:, None] * fade)
-            if progress:
-                progress(i * len(columns) + columns.index(column) + 1, len(rows) * len(columns))
-        if out_of_memory:
-            break
-        assert band is not None
-        if carry is not None:
-            band[:, : carry.shape[1]] += carry
-        until = rows[i + 1].start if i + 1 < len(rows) else given.shape[0]
-        done = decode(band[:, : until - row.start])[: max(0, height - row.start), :width]
-        if result is None:
-            result = np.empty((height, width, done.shape[2]), done.dtype)
-        result[row.start : row.start + len(done)] = done
-        carry = band[:, until - row.start :]
-    if out_of_memory:  # outside the handler: the exception holds the tensors that must go
-        tile = min(tile, max(given.shape[:2])) // 2
-        if tile < max(MIN_TILE, multiple):
-            raise InputError(f"not enough memory on {device} for one tile of {2 * tile} pixels", remedy=MEMORY)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        return feathered(
-            network, pixels, encode=encode, decode=decode, tile=tile, blend=blend, multiple=multiple, device=device,
-            fallback=fallback, progress=progress,
-        )  # fmt: skip
-    assert result is not None
-    return result
-
-
-def _fades(axis: list[Span], ramp: int) -> list[np.ndarray]:
-    """A weight for each position of each window, rising from inner edges; at each position they sum to one."""
-    weights = []
-    for span in axis:
-        position = np.arange(span.start, span.end) + 0.5
-        rise = position - span.start if span.start > 0 else np.inf
-        fall = span.end - position if span.end < axis[-1].end else np.inf
-        weights.append(np.minimum(np.minimum(rise, fall) / max(ramp, 1), 1) * np.ones(len(position)))
-    total = np.zeros(axis[-1].end)
-    for span, weight in zip(axis, weights, strict=True):
-        total[span.start : span.end] += weight
-    return [(w / total[s.start : s.end]).astype(np.float32) for s, w in zip(axis, weights, strict=True)]
-
-
-def _reflected(pixels: np.ndarray, multiple: int) -> np.ndarray:
+def reflected(pixels: np.ndarray, multiple: int) -> np.ndarray:
     """The picture with both sides brought up to the multiple, at the bottom and the right."""
     padding = [(0, -size % multiple) for size in pixels.shape[:2]]
     return np.pad(pixels, [*padding, (0, 0)], "reflect") if any(after for _, after in padding) else pixels
 
 
-def _finite(runs: list[tuple[Network, Any]], given: Tensor, place: tuple[slice, slice], where: str) -> Tensor:
+def first_finite(runs: list[tuple[Network, Any]], given: Tensor, place: tuple[slice, slice], where: str) -> Tensor:
     """(planes, h, w) float32: that part of the first output that is finite there."""
     import torch
 
@@ -305,7 +206,7 @@ def _finite(runs: list[tuple[Network, Any]], given: Tensor, place: tuple[slice, 
     )
 
 
-def _planes(values: np.ndarray, device: torch.device) -> Tensor:
+def on_device(values: np.ndarray, device: torch.device) -> Tensor:
     """(planes, h, w) -> (1, planes, h, w) on the device."""
     import torch
 
@@ -333,7 +234,7 @@ def _from_device(core: Tensor, dtype: np.dtype) -> np.ndarray:
     return core.cpu().numpy().astype(dtype)
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Backends say it in their own ways; only CUDA has a class for it."""
     text = str(error).lower()
     signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "defaultcpuallocator")

@@ -1,0 +1,54 @@
+"""Pictures of other bit depths and channels than those a model was trained on, where they mean the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gantk_translate.sides import Side
+from gantoolkit.errors import InputError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def top_of(dtype: np.dtype) -> float:
+    """White in pictures of that type."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+
+
+def uses_all(side: Side) -> bool:
+    """Whether -1 and 1 are the ends of the side's type."""
+    return side.kind == "picture" and (side.low, side.high) == (0, top_of(np.dtype(side.dtype)))
+
+
+def at_depth(side: Side, dtype: np.dtype) -> Side:
+    """A side of pictures with another type, black and white at its ends."""
+    return replace(side, dtype=dtype.name, low=0.0, high=top_of(dtype))
+
+
+def sides_for(values: np.ndarray, source: Side, target: Side) -> tuple[Side, Side]:
+    """The sides for these values: a source whose type's whole range is used takes any type.
+
+    The answer then has that type, if both sides have the same one.
+
+    Raises:
+        InputError: a type that pictures do not have.
+    """
+    if not uses_all(source) or values.dtype == source.dtype:
+        return source, target
+    if values.dtype.kind != "f" and values.dtype not in (np.uint8, np.uint16):
+        raise InputError("this is no picture", expected="uint8, uint16 or floating point", actual=values.dtype)
+    both = uses_all(target) and target.dtype == source.dtype
+    return at_depth(source, values.dtype), at_depth(target, values.dtype) if both else target
+
+
+def encoded(values: np.ndarray, side: Side) -> np.ndarray:
+    """As `side.encode`; colours become grey and grey colours where a side of pictures has the other."""
+    channels = values.shape[2]
+    if side.kind != "picture" or {channels, side.channels} != {1, 3}:
+        return side.encode(values)
+    planes = replace(side, channels=channels).encode(values)
+    if channels == 1:
+        return np.repeat(planes, 3, axis=0)
+    return np.tensordot(np.array([LUMA], np.float32), planes, 1)

@@ -1,0 +1,262 @@
+"""A trained translator applied to pictures and arrays of any size, depth and channel count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gantk_translate import composing, depths, ways
+from gantk_translate.sides import Side
+from gantoolkit import export, feathering, images, tiling
+from gantoolkit.adapt import as_it_came, spread
+from gantoolkit.errors import UsageError
+from gantoolkit.images import Picture
+from gantoolkit.inference import Backend, Inference
+from gantoolkit.model import Model
+from gantoolkit.resample import resize_array
+
+Direction = Literal["AtoB", "BtoA"]
+Style = Path | str | Picture | np.ndarray
+Progress = Callable[[int, int], None]
+
+LONGEST_STYLE = 512
+# What the maps of one window may take; a 4000×3000 picture then stays below 1.5 GB with everything else.
+MAP_BYTES = {"cpu": 500_000_000, "cuda": 4_000_000_000}
+BLEND = 96  # pixels that a tile is wider on each side, where tiles fade into each other
+LEAST_BLENDED = 4 * BLEND  # of a tile that fades
+LEAST_CORE = 256  # of an exact tile, however much context it needs
+TILES_DIFFER = "larger pictures are translated in tiles that fade into each other, which differs from the whole: {why}"
+
+
+class Translator:
+    """Translate pictures: `Translator(model)(picture)`, on arrays, PIL images, tensors or `Picture`s.
+
+    Args:
+        model: a translate model.
+        direction: "AtoB" or "BtoA"; None is the way the model was trained.
+        style: a picture whose style to take: a file, a `Picture` or an (H, W, C) array; models of the game style only.
+        strength: 1 for the translation, 0 for the input, between a mixture.
+        device, precision: as in `gantk run`; "auto" picks what is fastest here, and fp32 for more than 8 bits.
+        tile: side of a tile's core in pixels; 0 chooses.
+        backend: what runs the network; onnx and openvino export it first.
+
+    Attributes:
+        name: the model's. device: what was picked.
+        source, target: the sides, in the direction asked for.
+        notes: one line each: where the result is not what the network says of a whole picture.
+
+    Raises:
+        UsageError: a direction the model does not go, a style where none belongs or none where one does, a strength
+            that cannot be had, a device that is not there.
+        InputError: weights that do not fit the network that the model describes, a style that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        direction: Direction | None = None,
+        style: Style | None = None,
+        strength: float = 1.0,
+        device: str = "auto",
+        precision: str = "auto",
+        tile: int = 0,
+        backend: Backend = "torch",
+    ) -> None:
+        way = ways.choose(model, direction)
+        self.name, self.source, self.target = model.name, way.source, way.target
+        self.generator, self.size, self.tile = way.generator, int(model.config["size"]), tile
+        self.strength = _mixable(strength, way.source, way.target)
+        self.composes = getattr(way.generator, "compose", "none") != "none"
+        self.styled = styled = model.config["generator"]["arch"] == "adain"
+        if styled != (style is not None):
+            wanted = "--style PICTURE, because the model takes its style from one" if styled else "no --style"
+            raise UsageError(f"the model {model.name} and --style do not go together", expected=wanted)
+        network = composing.Layer(way.generator) if self.composes else way.generator
+        self.multiple = math.lcm(way.generator.multiple, ways.LEAST)
+        self._ready = Inference(network, self._export, device=device, precision=precision, backend=backend)
+        self.device, self.precision = self._ready.device, self._ready.precision
+        self._style = () if style is None else (self._style_planes(style).to(self.device),)
+        budget = MAP_BYTES.get(self.device.split(":")[0], MAP_BYTES["cuda"])
+        self.whole_pixels = int(budget / self._bytes_per_pixel())
+        self.notes: list[str] = []
+
+    # ---- pictures ----
+
+    def __call__(self, image: Any) -> Any:
+        """Translate one image.
+
+        Args:
+            image: values as the source's files have them, (H, W, C) or (H, W), which come back as (H, W, C') in the
+                target's type; or a `Picture`, a PIL image, a tensor C,H,W or N,C,H,W, or an array that ends in alpha,
+                which come back as such. A model of pictures takes any bit depth, floating point in [0, 1].
+
+        Raises:
+            InputError: other channels than the source has, or a class it does not know.
+            UsageError: no image at all.
+        """
+        if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+            values = image[:, :, None] if image.ndim == 2 else image
+            if self.source.kind != "picture" or values.shape[2] not in (2, 4):
+                return self._values(values)
+        return as_it_came(image, self.picture)
+
+    def planes(self, planes: np.ndarray) -> np.ndarray:
+        """(C, H, W) float32 as the network sees it -> (C', H, W) float32, in [-1, 1]."""
+        made = self._applied(
+            planes.transpose(1, 2, 0),
+            lambda values: np.ascontiguousarray(values.transpose(2, 0, 1), np.float32),
+            lambda made: made.transpose(1, 2, 0),
+            deep=True,
+        )
+        return np.ascontiguousarray(made.transpose(2, 0, 1))
+
+    def picture(self, picture: Picture, progress: Progress | None = None) -> Picture:
+        """Translate the pixels; alpha, profile, EXIF and resolution stay where the result is a picture, too.
+
+        A profile goes where the result has other channels, and with arrays and masks, whose numbers are no colours.
+
+        Args:
+            progress: called with (pixels or tiles done, in all).
+        """
+        pixels, alpha = picture.pixels, picture.alpha
+        if alpha is not None:
+            pixels = composing.on_white(pixels, alpha) if self._on_paper else spread(pixels, alpha)
+        made = self._values(pixels, progress)
+        if self.target.kind == "mask":
+            return Picture(made, dpi=picture.dpi)
+        same = self.target.kind == "picture" and made.shape[2] == pixels.shape[2]
+        if alpha is not None and (self.target.kind != "picture" or made.dtype != alpha.dtype):
+            alpha = None
+        return replace(picture, pixels=made, alpha=alpha, icc=picture.icc if same else None)
+
+    @property
+    def _on_paper(self) -> bool:
+        """Whether the input stays on the result as ink on paper."""
+        return getattr(self.generator, "compose", "none") == "multiply"
+
+    def _values(self, values: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        """(H, W, C) as files have them -> (H, W, C')."""
+        source, target = depths.sides_for(values, self.source, self.target)
+        return self._applied(
+            values, lambda window: depths.encoded(window, source), target.decode, values.dtype != np.uint8, progress
+        )
+
+    # ---- the network ----
+
+    def _applied(
+        self,
+        values: np.ndarray,
+        encode: tiling.Encode,
+        decode: tiling.Decode,
+        deep: bool,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The network over (H, W, C): as a layer of the whole, at once, or in tiles, whichever suits it."""
+        run = self._mixed(self._ready.deep if deep else self._ready.fast)
+        exact = self._mixed(self._ready.exact)
+        if self.composes:
+            given = composing.Given(values, encode, decode, self._mixture)
+            return composing.applied(
+                self.generator, (run, exact), given, self.size, self.multiple, self.device, progress
+            )
+        height, width = values.shape[:2]
+        overlap, whole = self.generator.overlap, height * width <= self.whole_pixels
+        common: dict[str, Any] = {
+            "encode": encode,
+            "decode": decode,
+            "multiple": self.multiple,
+            "device": self.device,
+            "fallback": exact,
+            "progress": progress,
+        }
+        if self.tile:
+            whole = max(height, width) <= self.tile
+        side = int(self.whole_pixels**0.5)
+        if overlap is not None:
+            chosen = max(height, width) if whole else min(max(LEAST_CORE, side - 2 * overlap), max(384, overlap))
+            return tiling.tiled(run, values, scale=1, overlap=overlap, tile=self.tile or chosen, **common)
+        if not whole:
+            self._note("this network looks at all of a picture")
+        chosen = max(height, width) + self.multiple if whole else self.tile or max(LEAST_BLENDED, side - 2 * BLEND)
+        return feathering.feathered(run, values, tile=chosen, blend=BLEND, **common)
+
+    def _note(self, why: str) -> None:
+        line = TILES_DIFFER.format(why=why)
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def _mixed(self, run: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        """The network with its style; mixed with its input unless the input joins later."""
+        if self.composes:
+            return run
+        return lambda x: self._mixture(run(x, *self._style), x)
+
+    def _mixture(self, made: Tensor, x: Tensor) -> Tensor:
+        return made if self.strength == 1 else torch.lerp(x, made, self.strength)
+
+    def _style_planes(self, style: Style) -> Tensor:
+        """The style's picture as the network sees it, (1, C, h, w), its longer side at most `LONGEST_STYLE`."""
+        if isinstance(style, np.ndarray):
+            style = Picture(style[:, :, None] if style.ndim == 2 else style)
+        picture = style if isinstance(style, Picture) else images.read(style)
+        pixels = picture.pixels if picture.alpha is None else composing.on_white(picture.pixels, picture.alpha)
+        scale = min(1.0, LONGEST_STYLE / max(pixels.shape[:2]))
+        sizes = [max(1, round(side * scale / self.multiple)) * self.multiple for side in pixels.shape[:2]]
+        side = depths.at_depth(self.target, pixels.dtype)
+        return torch.from_numpy(depths.encoded(resize_array(pixels, (sizes[0], sizes[1])), side))[None]
+
+    def _bytes_per_pixel(self) -> float:
+        """What the largest step of the network holds in fp32, for each pixel: its input and output, and as much again.
+
+        Runtimes pad, keep skips and work in copies; twice the largest step is what was seen.
+        """
+        largest = 0
+
+        def watch(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+            nonlocal largest
+            largest = max(largest, sum(x.numel() for x in (*given, made) if isinstance(x, Tensor)))
+
+        side = -(-64 // self.multiple) * self.multiple
+        leaves = [module for module in self.generator.modules() if not list(module.children())]
+        hooks = [module.register_forward_hook(watch) for module in leaves]
+        try:
+            with torch.inference_mode():
+                self._ready.exact(torch.zeros(1, self.source.planes, side, side, device=self.device), *self._style)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return 2 * 4 * max(largest, 1) / side**2
+
+    def _export(self, path: Path) -> None:
+        ways.to_onnx(
+            self._ready.network, path, self.source.planes, self.multiple, self.target.planes if self.styled else None
+        )
+
+
+def export_onnx(model: Model, target: Path) -> export.Parity:
+    """Write the model's own direction as ONNX with dynamic height and width, its input and output in [-1, 1].
+
+    A model of the game style has a second input, "style". Returns the parity that was found at two sizes.
+    """
+    way = ways.choose(model, None)
+    multiple = math.lcm(way.generator.multiple, ways.LEAST)
+    style = way.target.planes if model.config["generator"]["arch"] == "adain" else None
+    return ways.to_onnx(way.generator, target, way.source.planes, multiple, style)
+
+
+def _mixable(strength: float, source: Side, target: Side) -> float:
+    if not 0 <= strength <= 1:
+        raise UsageError("the strength is out of range", expected="0 (the input) to 1", actual=strength)
+    if strength < 1 and source != target:
+        raise UsageError(
+            "this model's sides cannot be mixed", expected="--strength 1, because its output is of another kind"
+        )
+    return strength

@@ -1,0 +1,155 @@
+"""`gantk run translate`: files in, translated files out; without any file, a sample that shows what to expect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from gantk_translate.layout import Entry
+from gantk_translate.options import RunOptions
+from gantk_translate.reading import read
+from gantk_translate.sides import Side
+from gantk_translate.translator import Translator
+from gantoolkit import apply, arrays, devices, images
+from gantoolkit.apply import FileOptions, Progress
+from gantoolkit.arrays import Array
+from gantoolkit.errors import InputError, UsageError
+from gantoolkit.images import Picture
+from gantoolkit.model import find
+from gantoolkit.task import Console
+
+SAMPLE = Path(__file__).parent / "weights"
+
+
+def run(options: RunOptions, console: Console) -> int:
+    """Translate every input; returns 0, 3 (the only file failed) or 4 (some failed)."""
+    translator = Translator(
+        find("translate", options.model),
+        direction=options.direction,
+        style=options.style,
+        strength=options.strength,
+        device=options.device,
+        precision=options.precision,
+        tile=options.tile,
+        backend=options.backend,
+    )
+    if translator.device == "cpu":
+        devices.hold_memory()
+    if not options.inputs:
+        return _sample(translator, options, console)
+
+    def translate(held: Held, progress: Progress) -> Held:
+        known = len(translator.notes)
+        made = translated(translator, held, progress)
+        if options.out != "-":
+            for note in translator.notes[known:]:
+                console.say(note)
+        return made
+
+    files = Files(translator.source, translator.target)
+    return apply.to_files(translate, options, console, model=translator.name, suffix=options.suffix, files=files)
+
+
+Held = Picture | list[Array]
+
+
+def translated(translator: Translator, held: Held, progress: Progress | None = None) -> Held:
+    """A picture, or all slices of an array, translated."""
+    if isinstance(held, Picture):
+        return translator.picture(held, progress)
+    return [replace(array, values=translator(array.values)) for array in held]
+
+
+class Files(apply.Pictures):
+    """Pictures, arrays and masks as the two sides of a model have them."""
+
+    def __init__(self, source: Side, target: Side) -> None:
+        self.source, self.target = source, target
+        self.endings, self.otherwise = endings(target)
+
+    def accepts(self, path: Path) -> bool:
+        return images.is_picture(path) or arrays.kind_of(path) is not None
+
+    def read(self, source: Path | bytes) -> Held:
+        if isinstance(source, Path) and arrays.is_array(source):
+            return list(arrays.read_all(source))
+        if isinstance(source, Path) and self.source.kind == "mask":
+            return Picture(read(Entry(source, source.stem), mask=True).values)
+        return images.read(source)
+
+    def write(self, made: Held, target: Path | BinaryIO, options: FileOptions) -> None:
+        kind = arrays.kind_of(target) if isinstance(target, Path) else None
+        if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or (kind == "TIFF" and not is_plain(made.pixels))):
+            made = [Array(made.pixels, kind, flat=made.pixels.shape[2] == 1)]
+        if not isinstance(made, Picture) and kind is None:
+            if len(made) != 1 or not is_plain(made[0].values):
+                raise InputError(
+                    f"this array of {made[0].values.dtype} is no picture",
+                    remedy="name a file that ends in .tif with -o",
+                )
+            made = Picture(np.ascontiguousarray(made[0].values))
+        if isinstance(made, Picture):
+            super().write(made, target, options)
+        else:
+            assert isinstance(target, Path)
+            arrays.write(made, target, force=options.force)
+
+    def size(self, held: Held) -> tuple[int, int]:
+        return super().size(held) if isinstance(held, Picture) else held[0].values.shape[:2]
+
+
+def endings(target: Side) -> tuple[Mapping[str, str], str]:
+    """Suffix → format of what can hold the target side, and the suffix to choose where the input's is none of them."""
+    if target.kind == "picture":
+        return images.WRITABLE, ".png"
+    known: dict[str, str] = {
+        suffix: kind for suffix, kind in arrays.SUFFIXES.items() if kind != "NIFTI" or target.channels == 1
+    }
+    whole = target.dtype in ("uint8", "uint16") and target.channels in (1, 3)
+    if whole:
+        known[".png"] = "PNG"
+    return known, ".png" if whole and target.kind == "mask" else ".tif"
+
+
+def is_plain(values: np.ndarray) -> bool:
+    """Whether `images` can write these values, (H, W, C), as they are."""
+    return values.dtype in (np.uint8, np.uint16, np.float32) and values.shape[2] in (1, 3)
+
+
+def _sample(translator: Translator, options: RunOptions, console: Console) -> int:
+    """The picture that comes with the bundled model, translated."""
+    folder = Path(options.out or "gantk-translate-sample")
+    if folder.suffix or options.out == "-":
+        raise UsageError(f"{folder} is not a folder's name", remedy="without inputs, -o names a folder")
+    source = SAMPLE / translator.name / "sample.png"
+    if not source.is_file():
+        raise UsageError(f"the model {translator.name} comes with no sample", remedy="gantk run translate YOUR-PICTURE")
+    before = images.read(source)
+    started = time.perf_counter()
+    after = translator.picture(before)
+    seconds = time.perf_counter() - started
+    shown = [_shown(picture) for picture in (before, after)]
+    sheet = images.side_by_side(shown[0], shown[1], ("input", translator.name))
+    paths = {name: folder / f"{name}.png" for name in ("input", "result", "before-after")}
+    for picture, path in zip((before, after, Picture(sheet)), paths.values(), strict=True):
+        images.write(picture, path, force=True)
+    height, width = after.pixels.shape[:2]
+    console.say(f"a sample of {translator.name}: {width}×{height} in {seconds:.1f} s")
+    console.say(f"before and after: {paths['before-after']}")
+    console.say("next: gantk run translate YOUR-PICTURE.png")
+    console.result({"model": translator.name, "seconds": seconds, "files": {k: str(p) for k, p in paths.items()}})
+    return 0
+
+
+def _shown(picture: Picture) -> np.ndarray:
+    """(H, W, 3) uint8, transparency on white."""
+    from gantk_translate.composing import on_white
+
+    pixels = picture.pixels if picture.alpha is None else on_white(picture.pixels, picture.alpha)
+    pixels = images.eight_bits(pixels)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
