@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class ResidualGenerator(nn.Module):
-    """(N, Ca, H, W) in [-1, 1] -> (N, Cb, H, W) in [-1, 1]; H and W multiples of `multiple`.
+    """(N, Ca, H, W) in [-1, 1] -> (N, Cb, H, W), clipped to [-1, 1] in use; H and W multiples of `multiple`.
 
     Args:
         planes: (Ca, Cb).
@@ -142,8 +142,9 @@ class ResidualGenerator(nn.Module):
         for i in reversed(range(len(kept))):  # a 1x1 convolution and the resampling commute: convolve fewer pixels
             x = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
             x = self.up[i]((x + self.skip[i](kept[i])) * 0.5**0.5)
-        fine = torch.cat([self.shuffle(x), given.to(x.dtype)], 1)
-        return self.fine(fine).float().tanh()
+        made = self.fine(torch.cat([self.shuffle(x), given.to(x.dtype)], 1)).float()
+        # Linear while it learns: through a tanh, drawings that are mostly white drove it to where no gradient is left.
+        return made if self.training else made.clamp(-1, 1)
 
     def composed(self, layer: Tensor, x: Tensor) -> Tensor:
         """The picture from its layer (made of `x`, at any size, then brought to the size of `x`) and the input."""
