@@ -92,7 +92,7 @@ def find(folder: Path, *, pairs: bool = True) -> Layout:
     if wrong:
         file, text = wrong[0]
         more = f" (and {len(wrong) - 1} more problems)" if len(wrong) > 1 else ""
-        raise InputError(f"{file}: {text}{more}", remedy=REMEDY)
+        raise InputError(f"{text if file in text else f'{file}: {text}'}{more}", remedy=REMEDY)
     if layout.unmatched:
         layout = look(folder, match=False)
     return layout
@@ -239,7 +239,7 @@ def _side_by_side(layout: Layout, root: Path) -> None:
     layout.kind, layout.form = "joined", "side-by-side pictures, A left and B right"
     layout.notes.append("each picture is taken as two halves, A left and B right")
     for part, inside in found.items():
-        entries = [[Entry(f, _key(f, parts[part]), half=half) for f in inside] for half in HALVES]
+        entries = [[Entry(f, _key(f, parts[part]), half=h) for f in inside if sizes[f]] for h in HALVES]
         layout.parts[part] = entries[0], entries[1]
 
 

@@ -11,7 +11,7 @@ from gantk_translate.options import TranslateConfig
 from gantk_translate.reading import Survey, conform, read, resized
 from gantk_translate.sides import Side
 
-MEMORY = 2**30  # bytes of decoded pictures that are kept; others are decoded whenever they are asked for
+MEMORY = 2**29  # bytes of decoded pictures that are kept; others are decoded whenever they are asked for
 
 Chance = tuple[int, int, bool, int]  # top, left, mirrored, quarter turns of a window
 
