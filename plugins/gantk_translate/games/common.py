@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,14 @@ def generator_loss(loss: AdversarialLoss, real: Sequence[Tensor] | None, fake: S
     """The generator's loss, the mean over the critic's scales; `real` may be None where the loss needs none."""
     reals = real if real is not None else [None] * len(fake)
     return torch.stack([loss.generator(r, f) for r, f in zip(reals, fake, strict=True)]).mean()
+
+
+def scores(critic: Callable[[Tensor], Any], real: Tensor, fake: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The critic's maps of both; in one pass, unless it has statistics of the batch, which must not mix them."""
+    if critic.couples_batch:  # type: ignore[attr-defined]
+        return critic(real), critic(fake)
+    halves = [logits.chunk(2) for logits in critic(torch.cat([real, fake]))]
+    return [half[0] for half in halves], [half[1] for half in halves]
 
 
 def real_scores(ctx: Context, loss: AdversarialLoss, critic: str, real: Tensor) -> list[Tensor] | None:

@@ -28,8 +28,8 @@ from gantoolkit.game import Context, Game, Phase, Term
 def make(config: TranslateConfig, source: Side, target: Side) -> Game:
     """The generators move first: what they made is then shown to the critics, through the pools.
 
-    So each picture is made once a step, also with micro-batches (made first for the critics, its graph would have to
-    wait for all of them), and no graph of a generator is in memory while the critics learn.
+    So each picture is made once a step, also with micro-batches (made for the critics first, it would be made anew for
+    the generators: no graph waits for another micro-batch), and no generator's graph is in memory beside the critics'.
 
     Raises:
         UsageError: the identity term is asked for, but the sides have different planes; a size that the networks
@@ -109,8 +109,8 @@ class _Way:
         """What the critic minimises: real pictures against those of the pool."""
 
         def judged(ctx: Context) -> Tensor:
-            judge, shown = ctx.networks[self.critic], self.pool.swap(ctx, self.made(ctx)["fake"])
-            return common.critic_loss(self.loss, judge(ctx[self.target]), judge(shown))
+            shown = self.pool.swap(ctx, self.made(ctx)["fake"])
+            return common.critic_loss(self.loss, *common.scores(ctx.networks[self.critic], ctx[self.target], shown))
 
         _, theirs = common.halves(self.config)
         return Term(f"adversarial{self.suffix}", judged, theirs, couples_batch=self.loss.couples_batch)

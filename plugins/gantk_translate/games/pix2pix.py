@@ -32,8 +32,8 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
     ours, theirs = common.halves(config)
 
     def judged(ctx: Context) -> Tensor:
-        judge = ctx.networks["critic"]
-        return common.critic_loss(loss, judge(joined(ctx["a"], ctx["b"])), judge(joined(ctx["a"], fake(ctx))))
+        real, made = joined(ctx["a"], ctx["b"]), joined(ctx["a"], fake(ctx))
+        return common.critic_loss(loss, *common.scores(ctx.networks["critic"], real, made))
 
     def answered(ctx: Context) -> Tensor:
         real = common.real_scores(ctx, loss, "critic", joined(ctx["a"], ctx["b"]))
