@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gantoolkit.errors import UsageError
-from gantoolkit.metrics import MetricCard, compare, luma, perceptual, psnr, ssim
+from gantoolkit.metrics import MetricCard, compare, edge_similarity, luma, perceptual, psnr, ssim
 
 
 def picture(size: int = 64) -> np.ndarray:
@@ -167,3 +167,56 @@ def test_other_metrics_and_numbers_of_pictures_are_refused() -> None:
         compare(card(1.0), MetricCard("KID", 1.0, "", 10, card(1.0).protocol))
     with pytest.raises(UsageError, match="n differs, expected 10, got 11"):
         compare(card(1.0), MetricCard("Fréchet", 1.0, "", 11, card(1.0).protocol))
+
+
+# ---- values of any range, and edges ----
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 5))
+def test_values_are_measured_as_8_bit_colours_are(seed: int, channels: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    a, b = x / 255, y / 255
+    for metric in (psnr, ssim):
+        scaled, plain = metric(a, b, "values"), metric(x, y, "rgb")
+        assert scaled.value == pytest.approx(plain.value, abs=1e-9) and scaled.protocol["peak"] == 1
+        many = np.repeat(a[..., :1], channels, 2), np.repeat(b[..., :1], channels, 2)
+        assert metric(*many, "values").value == pytest.approx(metric(a[..., :1], b[..., :1], "values").value, abs=1e-9)
+    with pytest.raises(UsageError, match=r"two float arrays.*got uint8"):
+        psnr(x, y, "values")
+    with pytest.raises(UsageError, match="two uint8 arrays"):
+        psnr(a, b, "rgb")
+
+
+def recoloured(x: np.ndarray) -> np.ndarray:
+    """The grey picture of the same luma: what is left of a picture without its colours."""
+    grey = (luma(x) - 16) * 255 / 219
+    return np.repeat(np.rint(grey)[..., None], 3, 2).astype(np.uint8)
+
+
+def test_edges_are_kept_by_a_recolouring_and_lost_by_a_shuffle() -> None:
+    x = picture()
+    assert edge_similarity(x, x).value == pytest.approx(1, abs=1e-12)
+    # Rounding grey to 8 bits moves luma by half a level; nothing else may change.
+    assert edge_similarity(x, recoloured(x)).value > 0.99
+    # A negative has the same edges, exactly.
+    assert edge_similarity(x, 255 - x).value == pytest.approx(1, abs=1e-9)
+    tiles = x.reshape(8, 8, 8, 8, 3).swapaxes(1, 2).reshape(64, 8, 8, 3)
+    mixed = tiles[np.random.default_rng(0).permutation(64)].reshape(8, 8, 8, 8, 3).swapaxes(1, 2).reshape(x.shape)
+    blurred = sum(np.roll(x, (i, j), (0, 1)).astype(float) for i in range(5) for j in range(5)) / 25
+    shuffled, soft = edge_similarity(x, mixed).value, edge_similarity(x, blurred.astype(np.uint8)).value
+    assert shuffled < 0.5 < soft < 0.97 < edge_similarity(x, recoloured(x)).value
+
+
+def test_a_step_from_black_to_white_has_an_edge_of_the_peak() -> None:
+    from gantoolkit.metrics import LUMA_SWING, _edges
+
+    step = np.zeros((16, 16, 3), np.uint8)
+    step[:, 8:] = 255
+    edges = _edges(luma(step))
+    assert edges[:, 7:9] == pytest.approx(LUMA_SWING) and not edges[:, :7].any() and not edges[:, 9:].any()
+    card = edge_similarity([step, step], [step, step])
+    assert (card.name, card.n, card.higher_is_better, card.protocol["peak"]) == ("edge-SSIM", 2, True, 219)
+    with pytest.raises(UsageError, match="smaller than the window"):
+        edge_similarity(step[:8], step[:8])
