@@ -75,13 +75,17 @@ class Translator:
         self.generator, self.size, self.tile = way.generator, int(model.config["size"]), tile
         self.strength = _mixable(strength, way.source, way.target)
         self.composes = getattr(way.generator, "compose", "none") != "none"
-        self.styled = styled = model.config["generator"]["arch"] == "adain"
+        styled = model.config["generator"]["arch"] == "adain"
         if styled != (style is not None):
             wanted = "--style PICTURE, because the model takes its style from one" if styled else "no --style"
             raise UsageError(f"the model {model.name} and --style do not go together", expected=wanted)
         network = composing.Layer(way.generator) if self.composes else way.generator
         self.multiple = math.lcm(way.generator.multiple, ways.LEAST)
-        self._ready = Inference(network, self._export, device=device, precision=precision, backend=backend)
+
+        def to_onnx(path: Path) -> None:
+            ways.to_onnx(network, path, self.source.planes, self.multiple, styled)
+
+        self._ready = Inference(network, to_onnx, device=device, precision=precision, backend=backend)
         self.device, self.precision = self._ready.device, self._ready.precision
         self._style = () if style is None else (self._style_planes(style).to(self.device),)
         budget = MAP_BYTES.get(self.device.split(":")[0], MAP_BYTES["cuda"])
@@ -210,7 +214,7 @@ class Translator:
         pixels = picture.pixels if picture.alpha is None else composing.on_white(picture.pixels, picture.alpha)
         scale = min(1.0, LONGEST_STYLE / max(pixels.shape[:2]))
         sizes = [max(1, round(side * scale / self.multiple)) * self.multiple for side in pixels.shape[:2]]
-        side = depths.at_depth(self.target, pixels.dtype)
+        side = depths.at_depth(self.source, pixels.dtype)
         return torch.from_numpy(depths.encoded(resize_array(pixels, (sizes[0], sizes[1])), side))[None]
 
     def _bytes_per_pixel(self) -> float:
@@ -235,11 +239,6 @@ class Translator:
                 hook.remove()
         return 2 * 4 * max(largest, 1) / side**2
 
-    def _export(self, path: Path) -> None:
-        ways.to_onnx(
-            self._ready.network, path, self.source.planes, self.multiple, self.target.planes if self.styled else None
-        )
-
 
 def export_onnx(model: Model, target: Path) -> export.Parity:
     """Write the model's own direction as ONNX with dynamic height and width, its input and output in [-1, 1].
@@ -248,8 +247,8 @@ def export_onnx(model: Model, target: Path) -> export.Parity:
     """
     way = ways.choose(model, None)
     multiple = math.lcm(way.generator.multiple, ways.LEAST)
-    style = way.target.planes if model.config["generator"]["arch"] == "adain" else None
-    return ways.to_onnx(way.generator, target, way.source.planes, multiple, style)
+    styled = model.config["generator"]["arch"] == "adain"
+    return ways.to_onnx(way.generator, target, way.source.planes, multiple, styled)
 
 
 def _mixable(strength: float, source: Side, target: Side) -> float:

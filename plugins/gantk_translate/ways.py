@@ -58,10 +58,13 @@ def choose(model: Model, direction: str | None) -> Way:
     return Way(generator.eval(), *sides)
 
 
-def to_onnx(network: nn.Module, target: Path, planes: int, multiple: int, style: int | None) -> export.Parity:
-    """Write a network of `planes` channels, and of a style's if it takes one, as ONNX; the parity at two sizes."""
-    sizes = [-(-side // multiple) * multiple for side in (32, 40, 48, 24)]
-    example = torch.zeros(1, planes, sizes[0], sizes[0])
-    others = {} if style is None else {"style": torch.zeros(1, style, sizes[0], sizes[1])}
-    checks = ((1, planes, sizes[0], sizes[1]), (2, planes, sizes[2] + multiple, sizes[3]))
+def to_onnx(network: nn.Module, target: Path, planes: int, multiple: int, styled: bool) -> export.Parity:
+    """Write a network of `planes` channels as ONNX, with a second input "style" if it is `styled`.
+
+    Returns the parity at two sizes, each the first multiple from some small number of pixels on.
+    """
+    a, b, c, d = (-(-side // multiple) * multiple for side in (32, 40, 48, 24))
+    example = torch.zeros(1, planes, a, a)
+    others = {"style": torch.zeros(1, planes, a, b)} if styled else {}
+    checks = ((1, planes, a, b), (2, planes, c + multiple, d))
     return export.to_onnx(network, target, example, others=others, check_sizes=checks)

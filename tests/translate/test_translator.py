@@ -255,7 +255,7 @@ def test_style_where_it_belongs_and_nowhere_else(tmp_path: Any) -> None:
     one = Translator(model, style=tmp_path / "style.png", precision="fp32")(photo())
     other = Translator(model, style=255 - photo(64, 64), precision="fp32")(photo())
     assert one.shape == other.shape == (24, 20, 3) and np.abs(one.astype(int) - other).max() > 3
-    with pytest.raises(InputError, match="none.png"):
+    with pytest.raises(InputError, match=r"none\.png"):
         Translator(model, style=tmp_path / "none.png")
 
 

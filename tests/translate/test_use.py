@@ -76,11 +76,13 @@ def test_standard_input_and_output(models: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-def test_bad_standard_input_writes_nothing_there(models: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "gantoolkit", "run", "translate", "-", "-o", "-", "-m", str(models / "colour")]
-    done = subprocess.run(words, input=b"no picture", capture_output=True, cwd=tmp_path)
-    assert done.returncode == 3 and done.stdout == b""
-    assert len(done.stderr.splitlines()) == 1
+def test_bad_standard_input_writes_nothing_there(
+    gantk: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
+    assert gantk("-", "-o", "-") == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
