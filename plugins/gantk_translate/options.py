@@ -93,7 +93,7 @@ class TranslateConfig(TrainConfig):
 
     lr: PositiveFloat = option(4e-4, "learning rate of both players")
     critic_lr: PositiveFloat | None = option(None, "learning rate of the critic, where it differs")
-    beta1: float = option(0.0, "Adam's first decay rate", ge=0, lt=1)
+    beta1: float = option(0.5, "Adam's first decay rate", ge=0, lt=1)
     beta2: float = option(0.99, "Adam's second decay rate", ge=0, lt=1)
     steady: float = option(0.3, "share of the training before the rates fall linearly to 0", ge=0, le=1)
     ema_nimg: NonNegativeFloat = option(5_000.0, "half-life of the generator's average, in images; 0 keeps none")

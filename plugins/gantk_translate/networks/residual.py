@@ -118,7 +118,9 @@ class ResidualGenerator(nn.Module):
         self.up = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
         made = 2 if compose == "chroma" else after
         self.shuffle = nn.Sequential(nn.LeakyReLU(SLOPE), _conv(channels, FINE * patch**2), nn.PixelShuffle(patch))
-        self.fine = nn.Sequential(_conv(FINE + before, FINE), nn.LeakyReLU(SLOPE), _conv(FINE, made, gain=0.5))
+        self.fine = nn.Sequential(_conv(FINE + before, FINE), nn.LeakyReLU(SLOPE), _conv(FINE, made, gain=0.1))
+        if compose == "multiply":  # white paint, so that it starts with the drawing as it is
+            nn.init.ones_(self.fine[-1].bias)  # type: ignore[arg-type]
 
     @staticmethod
     def _radius(blocks: int, levels: int, patch: int) -> int:
