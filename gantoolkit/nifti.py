@@ -41,8 +41,7 @@ def load(path: Path | str) -> tuple[np.ndarray, Header]:
     axes = shape(path)
     image = _nibabel().load(path)
     volume = np.asanyarray(image.dataobj).reshape(*axes, *([1] * (3 - len(axes))))
-    slope, intercept = image.header.get_slope_inter()
-    if (slope or 1, intercept or 0) != (1, 0):
+    if (image.dataobj.slope, image.dataobj.inter) != (1, 0):  # the header forgets them on loading
         volume = volume.astype(np.float32)
     return volume, (image.affine, image.header.copy(), axes)
 

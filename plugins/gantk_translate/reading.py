@@ -233,9 +233,9 @@ def conform(entry: Entry, values: np.ndarray, side: Side) -> np.ndarray:
 
 
 def resized(values: np.ndarray, size: tuple[int, int], mask: bool = False) -> np.ndarray:
-    """Values (H, W, C) at (h, w): Pillow's antialiased Lanczos, which leaves no value beyond those there were.
+    """Values (H, W, C) at (h, w), in their type: Pillow's antialiased Lanczos; masks take the nearest value.
 
-    Masks take the nearest value. Types stay; integers are rounded.
+    Lanczos overshoots at edges. 8 bits are clipped to 0..255, all others to the values that there were.
     """
     from PIL import Image
 
