@@ -31,7 +31,8 @@ LONGEST_STYLE = 512
 MAP_BYTES = {"cpu": 500_000_000, "cuda": 4_000_000_000}
 BLEND = 96  # pixels that a tile is wider on each side, where tiles fade into each other
 LEAST_BLENDED = 4 * BLEND  # of a tile that fades
-LEAST_CORE = 256  # of an exact tile, however much context it needs
+LEAST_CORE = 256  # of a tile that equals the whole, however much context it needs
+MOST_WORK = 4  # times that of the whole, for tiles that equal it, unless they are asked for
 TILES_DIFFER = "larger pictures are translated in tiles that fade into each other, which differs from the whole: {why}"
 
 
@@ -171,8 +172,6 @@ class Translator:
             return composing.applied(
                 self.generator, (run, exact), given, self.size, self.multiple, self.device, progress
             )
-        height, width = values.shape[:2]
-        overlap, whole = self.generator.overlap, height * width <= self.whole_pixels
         common: dict[str, Any] = {
             "encode": encode,
             "decode": decode,
@@ -181,16 +180,30 @@ class Translator:
             "fallback": exact,
             "progress": progress,
         }
-        if self.tile:
-            whole = max(height, width) <= self.tile
+        tile, overlap = self._cut(*values.shape[:2])
+        if overlap is None:
+            return feathering.feathered(run, values, tile=tile, blend=BLEND, **common)
+        return tiling.tiled(run, values, scale=1, overlap=overlap, tile=tile, **common)
+
+    def _cut(self, height: int, width: int) -> tuple[int, int | None]:
+        """The side of a tile, and the context that makes tiles equal the whole; None where they fade into each other.
+
+        If tiles are not the whole then, the notes say so.
+        """
+        overlap, longest = self.generator.overlap, max(height, width) + self.multiple
+        if longest - self.multiple <= self.tile or (not self.tile and height * width <= self.whole_pixels):
+            return longest, overlap
         side = int(self.whole_pixels**0.5)
-        if overlap is not None:
-            chosen = max(height, width) if whole else min(max(LEAST_CORE, side - 2 * overlap), max(384, overlap))
-            return tiling.tiled(run, values, scale=1, overlap=overlap, tile=self.tile or chosen, **common)
-        if not whole:
+        if overlap is None:
             self._note("this network looks at all of a picture")
-        chosen = max(height, width) + self.multiple if whole else self.tile or max(LEAST_BLENDED, side - 2 * BLEND)
-        return feathering.feathered(run, values, tile=chosen, blend=BLEND, **common)
+        else:
+            tile = self.tile or min(max(LEAST_CORE, side - 2 * overlap), max(LEAST_BLENDED, overlap))
+            cuts = (tiling.spans(length, tile, overlap, self.multiple) for length in (height, width))
+            work = math.prod(sum(span.end - span.start for span in axis) for axis in cuts) / (height * width)
+            if self.tile or work <= MOST_WORK:
+                return tile, overlap
+            self._note(f"tiles that equal the whole would take {work:.0f} times the work (--tile {tile} makes them)")
+        return self.tile or max(LEAST_BLENDED, side - 2 * BLEND), None
 
     def _note(self, why: str) -> None:
         line = TILES_DIFFER.format(why=why)

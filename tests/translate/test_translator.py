@@ -167,6 +167,22 @@ def test_tiles_that_differ_say_so(built: dict[str, Any]) -> None:
     assert (steps - whole_steps).max() < 3
 
 
+def test_context_that_would_cost_too_much_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that sees 190 pixels to each side: tiles that equal the whole repeat much of the picture."""
+    translator = Translator(tiny.model({**tiny.RESIDUAL, "levels": 4}), precision="fp32")
+    assert translator.generator.overlap > 180
+    translator.whole_pixels = 300 * 300
+    pixels = photo(700, 900)
+    exact = translator(pixels).astype(int)
+    assert translator.notes == []
+    monkeypatch.setattr("gantk_translate.translator.MOST_WORK", 1.5)
+    made = translator(pixels).astype(int)
+    assert len(translator.notes) == 1 and "times the work (--tile" in translator.notes[0]
+    assert np.abs(made - exact).mean() < 3
+    translator.tile = 256
+    assert np.abs(translator(pixels) - exact).max() <= 1 and len(translator.notes) == 1
+
+
 def test_pictures_beyond_the_limit_run_in_tiles() -> None:
     translator = Translator(tiny.model(tiny.RESNET), precision="fp32")
     assert translator.whole_pixels > 500_000
