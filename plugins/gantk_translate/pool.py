@@ -42,21 +42,16 @@ class Pool:
         sound = made.isfinite().flatten(1).all(1).tolist()
         places = max(1, self.room // (ctx.draws.full * ctx.draws.world))
         first = ctx.draws.rank * ctx.draws.full + ctx.draws.start
-        shown = []
-        for row, (picture, (chance, place)) in enumerate(zip(made, chances, strict=True)):
+        shown = made.clone()
+        for row, (chance, place) in enumerate(chances):
             kept = self.kept.setdefault(first + row, [])
-            if not sound[row]:
-                shown.append(picture)
-            elif len(kept) < places:
-                kept.append(picture.clone())
-                shown.append(picture)
-            elif chance < 0.5:
+            if sound[row] and len(kept) < places:
+                kept.append(made[row].clone())
+            elif sound[row] and chance < 0.5:
                 index = int(place * places)
-                shown.append(kept[index].to(made.device))
-                kept[index] = picture.clone()
-            else:
-                shown.append(picture)
-        return torch.stack(shown)
+                shown[row] = kept[index]
+                kept[index] = made[row].clone()
+        return shown
 
     def state_dict(self) -> dict[str, Any]:
         return {str(row): torch.stack(kept) for row, kept in self.kept.items() if kept}

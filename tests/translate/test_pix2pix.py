@@ -127,10 +127,12 @@ def test_batch_statistics_are_warned_of() -> None:
         ({"generator": "unet", "size": 128, "blocks": 8}, ["a multiple of 256", "--size 256 or --blocks 7"]),
         ({"generator": "unet", "size": 33, "blocks": 1}, ["a multiple of 2", "--size 34"]),
         ({"generator": "resnet", "size": 34}, ["a multiple of 4", "--size 36"]),
+        ({"generator": "adain", "blocks": 3}, ["is for the game style", "--generator resnet"]),
+        ({"critic": "none"}, ["is for the game style", "--critic patch"]),
         ({"size": 16, "critic_layers": 3}, ["at least 24", "got 16", "--critic-layers 1"]),
     ],
 )
-def test_a_size_that_does_not_fit_is_said(game: str, changes: dict, words: list[str]) -> None:
+def test_networks_that_do_not_fit_are_said(game: str, changes: dict, words: list[str]) -> None:
     chosen = playing.config(game, **changes)
     with pytest.raises(UsageError) as error:
         games.make(chosen, Side(), Side())

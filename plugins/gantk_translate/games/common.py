@@ -22,12 +22,17 @@ def rate(config: TranslateConfig, lr: float) -> Linear:
     return Linear(lr, 0.0, config.nimg - steady, steady)
 
 
-def fits(config: TranslateConfig, generator: nn.Module, critic: nn.Module | None = None) -> None:
-    """Pictures of the configured size go through the networks.
+def fits(config: TranslateConfig, generator: nn.Module, critic: nn.Module) -> None:
+    """The networks suit a game with a generator of one input and a critic, and pictures of the configured size.
 
     Raises:
-        UsageError: the size is no multiple of what the generator accepts, or too small for the patch critic.
+        UsageError: a generator that wants a style, no critic, a size that is no multiple of what the generator accepts,
+            or too small for the patch critic.
     """
+    if config.generator == "adain" or config.critic == "none":
+        wrong, right = ("generator", "resnet") if config.generator == "adain" else ("critic", "patch")
+        given = getattr(config, wrong)
+        raise UsageError(f"--{wrong} {given} is for the game style, not {config.game}", remedy=f"--{wrong} {right}")
     size, multiple = config.size, int(generator.multiple)  # type: ignore[arg-type]
     if size % multiple:
         larger = -(-size // multiple) * multiple
