@@ -20,6 +20,7 @@ from common import paired, parser, report
 from gantk_generate import game, networks
 from gantk_generate.options import GenerateConfig
 from gantk_generate.presets import PRESETS
+from gantoolkit import losses
 from gantoolkit.engine import Engine, Settings
 
 
@@ -51,7 +52,7 @@ def engine(preset: str, side: int, precision: Any) -> Engine:
         built["patch"] = config.patch
     torch.manual_seed(0)
     generator, critic = networks.build_generator(built), networks.build_critic(built)
-    gamma = game.gamma_rule(side * side, config.batch) if config.gamma is None else config.gamma
+    gamma = losses.gamma_rule(side * side, config.batch) if config.gamma is None else config.gamma
     played = game.make(config, generator, critic, latent=config.latent, gamma=gamma)
     return Engine(played, Pictures(config.batch, side), Settings(precision=precision))
 

@@ -210,6 +210,21 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, weight: float, 
     return weight * (norm - 1).square().mean()
 
 
+def gamma_rule(pixels: int, batch: int, penalty: str = "r1r2") -> float:
+    """γ where a configuration names none, for a picture of so many pixels and a batch of so many pictures.
+
+    With R1 and R2: .1·(pixels / 32²)^1.5·√(128 / batch). The growth with the picture is that of the values Huang et al.
+    2024 (arXiv:2501.05441) found by search for faces (2 at 64², 150 at 256²); the level at 32² was chosen here, within
+    their .05 to 1. A smaller batch has noisier gradients and gets more. With R1 alone, Karras et al. 2020
+    (arXiv:2006.06676), appendix C: 2e-4·pixels / batch. The gradient penalty has 10 (Gulrajani et al. 2017).
+    """
+    if penalty == "gp":
+        return 10.0
+    if penalty == "r1":
+        return 2e-4 * pixels / batch
+    return 0.1 * (pixels / 1024) ** 1.5 * (128 / batch) ** 0.5
+
+
 def charbonnier(x: Tensor, y: Tensor, eps: float = 1e-3) -> Tensor:
     """E √((x − y)² + ε²): Charbonnier et al. 1994, as in LapSRN (Lai et al. 2017, arXiv:1704.03915).
 

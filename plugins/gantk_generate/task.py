@@ -68,13 +68,14 @@ class Generate(Task):
 
     def game(self, config: GenerateConfig, dataset: Data, stage: str) -> Game:  # type: ignore[override]
         from gantk_generate import game, health, networks
+        from gantoolkit import losses
 
         built = network_config(config, dataset)
         generator, critic = networks.build_generator(built), networks.build_critic(built)
         height, width = built.get("size", (32, 32))
         gamma = config.gamma
         if gamma is None:
-            gamma = game.gamma_rule(height * width, config.batch, config.penalty)
+            gamma = losses.gamma_rule(height * width, config.batch, config.penalty)
         view = game.View(config)
         gauges = health.gauges(config, dataset, generator, critic, view)
         return game.make(config, generator, critic, latent=config.latent, gamma=gamma, view=view, gauges=gauges)

@@ -79,7 +79,9 @@ class TranslateConfig(TrainConfig):
     pixel_weight: NonNegativeFloat = option(20.0, "weight of the mean absolute difference (pairs)")
     perceptual_weight: NonNegativeFloat = option(2.0, "weight of the perceptual term (pix2pix-modern)")
     matching_weight: NonNegativeFloat = option(2.0, "weight of the critic's feature matching (pix2pix-modern)")
-    gamma: NonNegativeFloat = option(1.0, "strength of the R1 and R2 penalties (pix2pix-modern)")
+    gamma: NonNegativeFloat | None = option(
+        None, "strength of the R1 and R2 penalties (pix2pix-modern); None follows size and batch"
+    )
     penalty_every: PositiveInt = option(8, "moves of the critic between two penalties (pix2pix-modern)")
     cycle_weight: NonNegativeFloat = option(10.0, "weight of there and back again (cyclegan)")
     identity_weight: NonNegativeFloat = option(

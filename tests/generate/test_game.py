@@ -13,6 +13,7 @@ from torch import nn
 from gantk_generate import game, networks
 from gantk_generate.options import GenerateConfig
 from gantk_generate.presets import PRESETS
+from gantoolkit import losses
 from gantoolkit.data import Batches
 from gantoolkit.engine import Engine, Settings
 from gantoolkit.game import Game
@@ -99,11 +100,11 @@ def test_a_pass_that_is_penalised_every_time_serves_the_loss_too() -> None:
 
 
 def test_gamma_grows_with_the_picture_and_shrinks_with_the_batch() -> None:
-    assert game.gamma_rule(1024, 128) == pytest.approx(0.1)
-    assert game.gamma_rule(4096, 128) == pytest.approx(0.8)
-    assert game.gamma_rule(1024, 32) == pytest.approx(0.2)
-    assert game.gamma_rule(256**2, 16, "r1") == pytest.approx(0.8192)  # the paper's 256² on one GPU
-    assert game.gamma_rule(1024, 32, "gp") == 10.0
+    assert losses.gamma_rule(1024, 128) == pytest.approx(0.1)
+    assert losses.gamma_rule(4096, 128) == pytest.approx(0.8)
+    assert losses.gamma_rule(1024, 32) == pytest.approx(0.2)
+    assert losses.gamma_rule(256**2, 16, "r1") == pytest.approx(0.8192)  # the paper's 256² on one GPU
+    assert losses.gamma_rule(1024, 32, "gp") == 10.0
 
 
 def test_resuming_with_adaptive_augmentation_is_exact() -> None:

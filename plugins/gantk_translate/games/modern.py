@@ -61,13 +61,16 @@ class _Terms:
 
     def __init__(self, config: TranslateConfig, target: Side) -> None:
         self.config, self.loss = config, losses.adversarial(config.loss)
+        self.gamma = config.gamma
+        if self.gamma is None:
+            self.gamma = losses.gamma_rule(config.size**2, config.batch)
         self.perceived = config.perceptual_weight > 0 and target.kind != "mask" and target.planes in (1, 3)
         self.extractor = features.efficientnet_lite0() if self.perceived else None
 
     def critic(self) -> list[Term]:
         every = self.config.penalty_every
         terms = [Term("adversarial", self._judged, couples_batch=self.loss.couples_batch)]
-        if self.config.gamma:
+        if self.gamma:
             terms += [Term("r1", self._r1, every=every, fp32=True), Term("r2", self._r2, every=every, fp32=True)]
         return terms
 
@@ -120,10 +123,10 @@ class _Terms:
         return features.perceptual_distance(output, truth, self.extractor).mean()
 
     def _r1(self, ctx: Context) -> Tensor:
-        return losses.r1(_mean_score(ctx), ctx["b"], self.config.gamma)
+        return losses.r1(_mean_score(ctx), ctx["b"], self.gamma)
 
     def _r2(self, ctx: Context) -> Tensor:
-        return losses.r2(_mean_score(ctx), translated(ctx), self.config.gamma)
+        return losses.r2(_mean_score(ctx), translated(ctx), self.gamma)
 
 
 def _mean_score(ctx: Context) -> Callable[[Tensor], Tensor]:
