@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -223,12 +222,12 @@ def conform(entry: Entry, values: np.ndarray, side: Side) -> np.ndarray:
         values = np.repeat(values, 3, axis=2)
     if values.shape[2] != side.channels:
         raise InputError(f"{entry} has other channels", expected=side.channels, actual=values.shape[2])
-    casting: Literal["no", "same_kind"] = "no" if side.kind == "picture" else "same_kind"
-    if not np.can_cast(values.dtype, side.dtype, casting):
+    if side.kind == "mask":
+        if (unknown := np.setdiff1d(values, side.classes)).size:
+            shown = ", ".join(map(str, unknown[:5].tolist()))
+            raise InputError(f"{entry} has unknown classes", expected=", ".join(map(str, side.classes)), actual=shown)
+    elif not np.can_cast(values.dtype, side.dtype, "no" if side.kind == "picture" else "same_kind"):
         raise InputError(f"{entry} has another type of numbers", expected=side.dtype, actual=values.dtype)
-    if side.kind == "mask" and (unknown := np.setdiff1d(values, side.classes)).size:
-        shown = ", ".join(map(str, unknown[:5].tolist()))
-        raise InputError(f"{entry} has unknown classes", expected=", ".join(map(str, side.classes)), actual=shown)
     return values.astype(side.dtype, copy=False)
 
 

@@ -195,6 +195,21 @@ def test_arrays_are_scaled_by_what_is_in_them(tmp_path: Path, dtype: str) -> Non
     np.testing.assert_allclose(side.decode(item(pictures)["b"].numpy())[0, :2, 0], [-1024, 2371], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("top", "expected"), [(1.0, (0, 1)), (250.0, (0, 250))])
+def test_float_pictures_are_taken_from_0_to_1_where_they_are(
+    tmp_path: Path, top: float, expected: tuple[float, float]
+) -> None:
+    for index in range(3):
+        values = blobs(index, 20, 20, 1).astype(np.float32) / 255 * np.float32(top)
+        values[0, :2, 0] = 0, top
+        for name in "AB":
+            save(tmp_path / name / f"{index}.tif", values)
+    pictures = data(tmp_path, size=20, jitter=1, mirror=False, held_out=0)
+    assert (pictures.source.kind, pictures.source.dtype) == ("picture", "float32")
+    assert (pictures.source.low, pictures.source.high) == expected
+    np.testing.assert_allclose(pictures.source.decode(item(pictures, 2)["a"].numpy()), values, atol=top * 1e-6)
+
+
 def test_volumes_are_read_slice_by_slice_and_kept_together(tmp_path: Path) -> None:
     pytest.importorskip("nibabel")
     rng = np.random.default_rng(0)
