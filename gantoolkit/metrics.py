@@ -152,7 +152,7 @@ def edge_similarity(x: Pictures, y: Pictures, crop: int = 0) -> MetricCard:
         return _similarity(_edges(first), _edges(second), LUMA_SWING)
 
     value, n = _average(one, x, y, "y", crop)
-    protocol: dict[str, str | int | float] = {"edges": "Sobel of BT.601 luma", "peak": LUMA_SWING, "crop": crop}
+    protocol: dict[str, str | int | float] = {"edges": "Sobel of BT.601 luma", "peak": int(LUMA_SWING), "crop": crop}
     return MetricCard("edge-SSIM", value, "", n, protocol | {"window": SSIM_WORDS})
 
 

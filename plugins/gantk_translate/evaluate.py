@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -14,7 +15,6 @@ from torch import nn
 from gantk_translate import agreement, baselines, data, figures, page, show
 from gantk_translate.games import PAIRED
 from gantk_translate.options import Direction, EvalOptions, TranslateConfig
-from gantk_translate.sides import Side
 from gantk_translate.task import OTHER_WAY
 from gantk_translate.translator import Translator
 from gantk_translate.trial import Measure, Measured, Pairs, Way
@@ -34,6 +34,7 @@ KID_SUBSETS = 20  # while training: the interval is wider, the time a fifth
 FITTED_ON = 256  # training pictures at most that the affine map is fitted on
 EACH = 4  # pictures of the page: so many of the best, of the middle and of the worst
 ON_SHEET = 2  # and of the sheet
+Item = TypeVar("Item")
 
 
 def evaluate(options: EvalOptions, console: Console) -> int:
@@ -53,11 +54,12 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         trained = read("train", FITTED_ON)
     except InputError as error:
         console.warn(f"affine: not fitted: {error}")
-    ways, notes = _ways(translator, trained)
-    reals = describe(
-        map(pairs.target.shown, pairs.targets()), extract, source=options.data.resolve().name, split=options.part,
-        device=translator.device,
-    )  # fmt: skip
+    ways, notes = _ways(translator, trained, console)
+    with console.progress(pairs.targets_n, "pictures", "describing the target's side") as bar:
+        reals = describe(
+            map(pairs.target.shown, _counted(pairs.targets(), bar)), extract, source=options.data.resolve().name,
+            split=options.part, device=translator.device,
+        )  # fmt: skip
     protocol: figures.Settings = {"part": options.part, "direction": direction}
     measure = Measure(pairs, reals, extract, _agreement(options, pairs), options.seed, protocol)
     back = load(direction="BtoA" if direction == "AtoB" else "AtoB") if OTHER_WAY in model.weights else None
@@ -86,7 +88,7 @@ def _read(
     return Pairs(found, *sides)
 
 
-def _ways(translator: Translator, trained: Pairs | None) -> tuple[dict[str, Way], list[str]]:
+def _ways(translator: Translator, trained: Pairs | None, console: Console) -> tuple[dict[str, Way], list[str]]:
     """The model and the baselines that there can be, by name; and why the others cannot."""
     source, target = translator.source, translator.target
     ways: dict[str, Way] = {translator.name: translator}
@@ -102,14 +104,24 @@ def _ways(translator: Translator, trained: Pairs | None) -> tuple[dict[str, Way]
 
     offer("identity", lambda: baselines.identity(source, target))
     if trained is not None:
-        offer("affine", lambda: _affine(trained, source, target))
+        offer("affine", lambda: _affine(trained, console))
     return ways, notes
 
 
-def _affine(trained: Pairs, source: Side, target: Side) -> baselines.Affine:
-    if trained.paired:
-        return baselines.of_pairs(trained.pairs(), target)
-    return baselines.of_sides(trained.sources(), trained.targets(), source, target)
+def _affine(trained: Pairs, console: Console) -> baselines.Affine:
+    source, target = trained.source, trained.target
+    number = len(trained) + (0 if trained.paired else trained.targets_n)
+    with console.progress(number, "pictures", "fitting the affine map") as bar:
+        if trained.paired:
+            return baselines.of_pairs(_counted(trained.pairs(), bar), target)
+        sources, targets = _counted(trained.sources(), bar), _counted(trained.targets(), bar)
+        return baselines.of_sides(sources, targets, source, target)
+
+
+def _counted(items: Iterable[Item], bar: Any) -> Iterator[Item]:
+    for item in items:
+        yield item
+        bar.advance(1)
 
 
 def _agreement(options: EvalOptions, pairs: Pairs) -> agreement.Agreement | None:
@@ -188,9 +200,10 @@ def _write(
         images.write(Picture(show.triptychs(triptychs, captions)), options.sheet)
         console.say(f"sheet: {options.sheet} (the best, the middle and the worst)")
     if options.page is not None:
+        marks, what = rows[0].marks, "perceptual distance" if pairs.paired else "content kept"
         groups = [
-            [(pairs.names[index], _triptych(pairs, way, index)) for index in third]
-            for third in page.thirds(rows[0].marks, EACH)
+            [(f"{pairs.names[i]}: {what} {abs(marks[i]):.3f}", _triptych(pairs, way, i)) for i in third]
+            for third in page.thirds(marks, EACH)
         ]
         write_atomically(options.page, page.page(rows, words, groups, paired=pairs.paired).encode())
         console.say(f"page: {options.page}")

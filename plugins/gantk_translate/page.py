@@ -13,7 +13,7 @@ from gantk_translate.show import fitting
 from gantk_translate.trial import Measured
 from gantoolkit.metrics import MetricCard
 
-Example = tuple[str, Sequence[np.ndarray]]  # its name; input, output and target as (H, W, 3) uint8
+Example = tuple[str, Sequence[np.ndarray]]  # its caption; input, output and target as (H, W, 3) uint8
 PNG_BYTES = 150_000  # a larger picture is embedded as JPEG
 MEANINGS = {
     "-PD": "Perceptual distance: how different output and target look to a network trained on photographs. 0 is equal.",
@@ -117,7 +117,8 @@ def _cell(card: MetricCard | None, among: Sequence[MetricCard]) -> str:
         return '<td class="number">–</td>'
     values = [other.value for other in among]
     best = max(values) if card.higher_is_better else min(values)
-    style = "number best" if card.value == best and min(values) < max(values) else "number"
+    differ = min(values) < max(values) and card.name != "edge-SSIM"  # which the input itself wins
+    style = "number best" if card.value == best and differ else "number"
     interval = f"<small>[{card.interval[0]:.4f}, {card.interval[1]:.4f}]</small>" if card.interval else ""
     return f'<td class="{style}">{card.value:.4f} {escape(card.unit)}{interval}</td>'
 

@@ -29,6 +29,7 @@ class Pairs:
         source, target: the model's sides.
         paired: each source has its truth.
         names: of the sources.
+        targets_n: pictures of the target's side.
 
     What does not suit a side is an `InputError` that names the file.
     """
@@ -38,6 +39,7 @@ class Pairs:
         self.source, self.target = source, target
         self.paired, self.names = found.paired, found.names
         self._sources, self._targets = found.sources, found.targets
+        self.targets_n = len(self._targets)
 
     def __len__(self) -> int:
         return len(self._sources)

@@ -187,6 +187,18 @@ def test_models_that_go_both_ways_have_a_cycle_error(folder: Path, capsys: Any) 
     assert "cycle error" not in rows["identity"] and not card["higher_is_better"]
 
 
+def test_styles_come_from_the_picture_that_was_named(folder: Path, capsys: Any) -> None:
+    tiny.saved(Path("style"), built=tiny.ADAIN, game="style")
+    save(Path("style.png"), picture(99))
+    card = evaluated("apart", "-m", "style", "--style", "style.png", capsys=capsys)["tiny"]["edge-SSIM"]
+    translator = Translator(tiny.model(tiny.ADAIN, game="style"), style=Path("style.png"), device="cpu")
+    inputs = [picture(index) for index in range(4, 10)]
+    expected = metrics.edge_similarity(inputs, [translator(x) for x in inputs]).value
+    assert card["value"] == pytest.approx(expected, abs=TOL["loss, known answer"])
+    assert call(["eval", "translate", "apart", "-m", "style"]) == 2
+    assert "--style" in capsys.readouterr().err
+
+
 # ---- what is written ----
 
 
@@ -229,6 +241,8 @@ def test_the_table_the_cards_the_sheet_and_the_page(folder: Path, capsys: Any) -
     assert len(found.pictures) == 6 * 3  # each of the six pictures once
     for shown in found.pictures:
         assert str(shown["src"]).startswith("data:image/png;base64,")
+    order = [float(text) for text in re.findall(r"perceptual distance (\d\.\d+)", found.text)]
+    assert len(order) == 6 and order == sorted(order)
     assert "http" not in Path("new/page.html").read_text().replace("http-equiv", "")
 
 
