@@ -84,6 +84,8 @@ class Files(apply.Pictures):
 
     def write(self, made: Held, target: Path | BinaryIO, options: FileOptions) -> None:
         kind = arrays.kind_of(target) if isinstance(target, Path) else None
+        if isinstance(made, Picture) and self.target.kind == "mask":
+            made = replace(made, pixels=made.pixels.astype(_smallest(self.target)))
         if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or (kind == "TIFF" and not is_plain(made.pixels))):
             made = [Array(made.pixels, kind, flat=made.pixels.shape[2] == 1)]
         if not isinstance(made, Picture) and kind is None:
@@ -110,10 +112,19 @@ def endings(target: Side) -> tuple[Mapping[str, str], str]:
     known: dict[str, str] = {
         suffix: kind for suffix, kind in arrays.SUFFIXES.items() if kind != "NIFTI" or target.channels == 1
     }
-    whole = target.dtype in ("uint8", "uint16") and target.channels in (1, 3)
+    kind = _smallest(target) if target.kind == "mask" else target.dtype
+    whole = kind in ("uint8", "uint16") and target.channels in (1, 3)
     if whole:
         known[".png"] = "PNG"
     return known, ".png" if whole and target.kind == "mask" else ".tif"
+
+
+def _smallest(mask: Side) -> str:
+    """The type that a picture of the mask's classes has: 8 bits if they fit, else 16, else the mask's own."""
+    for kind in ("uint8", "uint16"):
+        if np.iinfo(kind).min <= min(mask.classes) and max(mask.classes) <= np.iinfo(kind).max:
+            return kind
+    return mask.dtype
 
 
 def is_plain(values: np.ndarray) -> bool:

@@ -9,8 +9,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from gantk_translate.sides import Side
 from gantoolkit import arrays, images
+from gantoolkit.cli import call
 from gantoolkit.images import Picture
+from tests.translate import tiny_models as tiny
 from tests.translate.conftest import Run
 from tests.translate.tiny_models import photo
 
@@ -91,6 +94,22 @@ def test_masks_come_as_class_ids_without_loss(gantk: Run) -> None:
     made = images.read("a_translated.png").pixels
     assert made.shape == (24, 20, 1) and made.dtype == np.uint8
     assert len(np.unique(made)) > 1 and set(np.unique(made)) <= {0, 3, 7}
+
+
+@pytest.mark.parametrize(
+    ("top", "name", "dtype"),
+    [(7, "a_translated.png", "u1"), (900, "a_translated.png", "u2"), (-1, "a_translated.tif", "i4")],
+)
+def test_masks_of_large_numbers_take_what_holds_them(
+    top: int, name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    low, high = sorted((0, top))
+    folder = tiny.saved(tmp_path / "m", target=Side("mask", 1, "int32", low, high, (low, high)))
+    images.write(Picture(photo()), "a.png")
+    assert call(["run", "translate", "a.png", "-m", folder]) == 0
+    made = arrays.read(name).values if name.endswith("tif") else images.read(name).pixels
+    assert made.dtype == np.dtype(dtype) and set(np.unique(made)) <= {0, top}
 
 
 def test_masks_of_a_palette_are_read_by_their_indices(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
