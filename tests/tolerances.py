@@ -9,6 +9,8 @@ TOL: dict[str, float] = {
     "augmentation, fp64 absolute": 1e-12,
     "demodulated deviation": 0.1,
     "distributed gradient, relative": 1e-6,
+    "fast convolution, fp32 relative": 1e-5,
+    "fast convolution, fp64 relative": 1e-12,
     "folded features, fp64 absolute": 1e-9,
     "Fréchet of equal sets": 1e-9,
     "Fréchet vs torchmetrics, absolute": 1e-6,

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gantk_translate.networks.convolutions import Conv2d
+from gantk_translate.networks.layers import InstanceNorm
+
 SLOPE = 0.2
 
 
@@ -32,12 +35,10 @@ class PatchCritic(nn.Module):
         for i in range(layers + 1):
             after = channels * min(2**i, 8)
             normed = bool(i) and norm != "none"
-            self.convs.append(
-                nn.Conv2d(before, after, 4, 2 if i < layers else 1, 1, bias=not normed or norm != "batch")
-            )
+            self.convs.append(Conv2d(before, after, 4, 2 if i < layers else 1, 1, bias=not normed or norm != "batch"))
             self.norms.append(_norm(norm, after) if normed else nn.Identity())
             before = after
-        self.logits = nn.Conv2d(before, 1, 4, 1, 1)
+        self.logits = Conv2d(before, 1, 4, 1, 1)
         self.couples_batch = norm == "batch"
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -115,4 +116,4 @@ def joined(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels)
+    return nn.BatchNorm2d(channels) if kind == "batch" else InstanceNorm(channels)

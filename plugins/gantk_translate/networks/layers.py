@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from gantk_translate.networks.convolutions import plain_cpu
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -22,13 +25,27 @@ class BatchNorm(nn.BatchNorm2d):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """`nn.InstanceNorm2d` without learnt parameters; in channels_last several times as fast on a CPU.
+
+    There torch copies the map to the contiguous layout and back, while the batch norm of a single picture, which is
+    the same, keeps it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not plain_cpu(x) or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        made = [F.batch_norm(one, None, None, training=True, eps=self.eps) for one in x.split(1)]
+        return made[0] if len(made) == 1 else torch.cat(made)
+
+
 def norm(kind: str, channels: int) -> nn.Module:
     """The normalisation of that name: "none", "batch" or "instance" (without a learnt scale, as its papers have it)."""
     match kind:
         case "batch":
             return BatchNorm(channels)
         case "instance":
-            return nn.InstanceNorm2d(channels)
+            return InstanceNorm(channels)
     return nn.Identity()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gantk_translate.networks import layers
+from gantk_translate.networks.convolutions import Conv2d, ConvTranspose2d
 
 
 class ResNet(nn.Module):
@@ -26,8 +27,9 @@ class ResNet(nn.Module):
     Attributes:
         multiple: sizes must be multiples of it.
         overlap: pixels around a tile that decide its output; None where normalisation looks at the whole picture.
-        layers: what the contrast of CUT looks at, numbers for `features`: Park et al. 2020 (arXiv:2007.15651), appendix
-            C.2: the picture, both halving convolutions, the first and the fifth residual block (or the last of fewer).
+        layers: numbers for `features`, of what the contrast of CUT looks at: the picture, both halving convolutions,
+            the first and the fifth residual block, or the last of fewer (Park et al. 2020, arXiv:2007.15651, training
+            details).
     """
 
     LAYERS = (0, 1, 2, 3, 7)
@@ -42,18 +44,18 @@ class ResNet(nn.Module):
         self.layers = tuple(dict.fromkeys(min(layer, 2 + blocks) for layer in self.LAYERS))
         bias, wide = norm == "none", 4 * channels
         self.stem = layers.layer(
-            nn.Conv2d(source, channels, 7, 1, 3, bias=bias, padding_mode="reflect"), norm, channels, nn.ReLU(True)
+            Conv2d(source, channels, 7, 1, 3, bias=bias, padding_mode="reflect"), norm, channels, nn.ReLU(True)
         )
-        self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 3, 2, 1, bias=bias) for w in (channels, 2 * channels))
+        self.downs = nn.ModuleList(Conv2d(w, 2 * w, 3, 2, 1, bias=bias) for w in (channels, 2 * channels))
         self.rests = nn.ModuleList(nn.Sequential(layers.norm(norm, 2 * w), nn.ReLU()) for w in (channels, 2 * channels))
         self.blocks = nn.ModuleList(Residual(wide, norm) for _ in range(blocks))
         self.ups = nn.Sequential(
             *(
-                layers.layer(nn.ConvTranspose2d(w, w // 2, 3, 2, 1, 1, bias=bias), norm, w // 2, nn.ReLU(True))
+                layers.layer(ConvTranspose2d(w, w // 2, 3, 2, 1, 1, bias=bias), norm, w // 2, nn.ReLU(True))
                 for w in (wide, wide // 2)
             )
         )
-        self.head = nn.Conv2d(channels, target, 7, 1, 3, padding_mode="reflect")
+        self.head = Conv2d(channels, target, 7, 1, 3, padding_mode="reflect")
         layers.start(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,7 +93,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
         self.first, self.second = (
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=norm == "none", padding_mode="reflect") for _ in range(2)
+            Conv2d(channels, channels, 3, 1, 1, bias=norm == "none", padding_mode="reflect") for _ in range(2)
         )
         self.rest, self.norm = nn.Sequential(layers.norm(norm, channels), nn.ReLU(True)), layers.norm(norm, channels)
 

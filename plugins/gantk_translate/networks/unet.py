@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gantk_translate.networks import layers
+from gantk_translate.networks.convolutions import Conv2d, ConvTranspose2d
 
 SLOPE = 0.2
 WITH_DROPOUT = 3  # decoder layers, from the innermost
@@ -51,7 +52,7 @@ class UNet(nn.Module):
         for i, after in enumerate(reversed(widths[:-1])):
             self.ups.append(_up(before, after, norm, dropout if i < WITH_DROPOUT else 0.0))
             before = 2 * after
-        self.head = nn.ConvTranspose2d(before, target, 4, 2, 1)
+        self.head = ConvTranspose2d(before, target, 4, 2, 1)
         layers.start(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,10 +67,10 @@ class UNet(nn.Module):
 
 
 def _down(before: int, after: int, norm: str) -> nn.Module:
-    conv = nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none")
+    conv = Conv2d(before, after, 4, 2, 1, bias=norm == "none")
     return layers.layer(conv, norm, after, nn.LeakyReLU(SLOPE, inplace=True))
 
 
 def _up(before: int, after: int, norm: str, dropout: float) -> nn.Module:
-    conv = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none")
+    conv = ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none")
     return layers.layer(conv, norm, after, nn.ReLU(inplace=True), dropout)
