@@ -18,6 +18,7 @@ from gantoolkit.task import Task, TrainConfig, option
 from gantoolkit.testing import RecordingConsole, TaskConformance
 from tests.games import Toy
 from tests.generate.shapes import draw_shapes
+from tests.translate.data_sets import pairs
 
 OURS = [name for record in discover(installed=False).records for name in record.tasks]
 
@@ -89,6 +90,56 @@ class TestAugment(TaskConformance):
     def use(self, loaded: Any) -> None:
         pictures, parameters = loaded(["disc", "square"], [0, 1])
         assert pictures.shape == (2, 16, 16, 3) and [how["seed"] for how in parameters] == [0, 1]
+
+
+class TestTranslate(TaskConformance):
+    task = "translate"
+    overrides: ClassVar[dict[str, Any]] = {
+        "size": 16,
+        "batch": 2,
+        "nimg": 8,
+        "channels": 8,
+        "blocks": 1,
+        "levels": 2,
+        "critic_channels": 8,
+        "critic_layers": 2,
+        "penalty_every": 2,
+        "score_pictures": 2,
+    }
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return pairs(tmp_path / "pairs", 12)
+
+    def use(self, loaded: Any) -> None:
+        assert loaded(np.zeros((9, 7, 3), np.uint8)).shape == (9, 7, 3)
+
+
+class TestTranslateWithoutPairs(TestTranslate):
+    """CycleGAN: two generators under one optimizer, two critics, pools, a model that goes both ways."""
+
+    overrides: ClassVar[dict[str, Any]] = {
+        "game": "cyclegan",
+        "size": 16,
+        "batch": 2,
+        "nimg": 8,
+        "channels": 8,
+        "blocks": 1,
+        "critic_channels": 8,
+        "critic_layers": 2,
+        "pool": 3,
+        "score_pictures": 4,
+    }
+
+
+class TestContrast(TestTranslate):
+    """CUT: a third player."""
+
+    overrides: ClassVar[dict[str, Any]] = {
+        **{k: v for k, v in TestTranslateWithoutPairs.overrides.items() if k != "pool"},
+        "game": "cut",
+        "nce_patches": 8,
+    }
 
 
 class DescribedConfig(TrainConfig):

@@ -61,11 +61,10 @@ class _Terms:
 
     def __init__(self, config: TranslateConfig, target: Side) -> None:
         self.config, self.loss = config, losses.adversarial(config.loss)
-        self.gamma = config.gamma
-        if self.gamma is None:
-            self.gamma = losses.gamma_rule(config.size**2, config.batch)
-        self.perceived = config.perceptual_weight > 0 and target.kind != "mask" and target.planes in (1, 3)
-        self.extractor = features.efficientnet_lite0() if self.perceived else None
+        self.gamma = losses.gamma_rule(config.size**2, config.batch) if config.gamma is None else config.gamma
+        self.extractor = features.efficientnet_lite0()
+        shown = target.kind != "mask" and target.planes in (1, 3) and config.size >= self.extractor.min_size
+        self.perceived = config.perceptual_weight > 0 and shown
 
     def critic(self) -> list[Term]:
         every = self.config.penalty_every
@@ -118,7 +117,8 @@ class _Terms:
 
     def _perceptual(self, ctx: Context) -> Tensor:
         # a random offset against the extractor's grid of strides: a fixed one is answered with a checkerboard
-        top, left = ctx.randint(SHIFT, 2)[0].tolist()
+        room = min(SHIFT, self.config.size - self.extractor.min_size + 1)
+        top, left = ctx.randint(room, 2)[0].tolist()
         output, truth = (_seen(x[:, :, top:, left:]) for x in (translated(ctx), ctx["b"]))
         return features.perceptual_distance(output, truth, self.extractor).mean()
 
