@@ -34,8 +34,8 @@ GAMES: Mapping[GameName, Mapping[str, Any]] = {
         "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "steady": 0.75, "nce_weight": 10.0, "identity_weight": 0.0,
     },
     "style": {
-        "batch": 8, "generator": "adain", "blocks": 3, "critic": "none", "lr": 1e-3, "beta1": 0.9, "beta2": 0.999,
-        "pixel_weight": 0.0,
+        "batch": 8, "generator": "adain", "blocks": 3, "critic": "none", "lr": 5e-4, "beta1": 0.9, "beta2": 0.999,
+        "pixel_weight": 0.0, "style_weight": 30.0,
     },
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
 
+SLOPE = 0.2  # of what is below 0: without any, units that a rare style throws far off stay dead
 EPS = 1e-5  # added to variances: a channel that shows nothing has none
 
 
@@ -64,12 +65,12 @@ class AdaIN(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 4, 2, 1) for fine, coarse in steps)
         self.mixes = nn.ModuleList(_conv(width, width) for width in widths)
         self.ups = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in steps)
-        self.head = _conv(channels, 4 * target)
+        self.head = _conv(channels, target)
         for conv in (module for module in self.modules() if isinstance(module, nn.Conv2d)):
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(conv.weight, SLOPE)
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
-        nn.init.zeros_(self.head.weight)  # the start is an exchange of colours
+        nn.init.normal_(self.head.weight, 0, 0.005)  # the start is little more than an exchange of colours
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """The content x as the style would have drawn it."""
@@ -78,9 +79,9 @@ class AdaIN(nn.Module):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """The picture itself, then its maps from fine to coarse: (N, width, H / 2^i, W / 2^i), i from 1 on."""
-        maps = [x, F.relu(self.stem(F.pixel_unshuffle(x, 2)))]
+        maps = [x, F.leaky_relu(self.stem(F.pixel_unshuffle(x, 2)), SLOPE)]
         for down in self.downs:
-            maps.append(F.relu(down(maps[-1])))
+            maps.append(F.leaky_relu(down(maps[-1]), SLOPE))
         return maps
 
     def decode(self, maps: Sequence[Tensor]) -> Tensor:
@@ -88,10 +89,14 @@ class AdaIN(nn.Module):
         picture, *maps = maps
         x = maps[-1]
         for i in reversed(range(len(maps))):
-            x = x + self.mixes[i](F.relu(x))
+            x = x + self.mixes[i](F.leaky_relu(x, SLOPE))
             if i:
-                x = maps[i - 1] + F.interpolate(self.ups[i - 1](x), scale_factor=2.0, mode="nearest")
-        return picture + F.pixel_shuffle(self.head(F.relu(x)), 2)
+                x = maps[i - 1] + _doubled(self.ups[i - 1](x))
+        return picture + self.head(_doubled(F.leaky_relu(x, SLOPE)))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def _conv(before: int, after: int) -> nn.Conv2d:
