@@ -77,7 +77,7 @@ def test_three_players_and_their_terms() -> None:
     game = make(config(nce_weight=3.0, identity_weight=0.5))
     assert [(phase.player, {t.name: t.weight for t in phase.terms}) for phase in game.phases] == [
         ("critic", {"adversarial": 1.0}),
-        ("generator", {"adversarial": 1.0, "contrast": 3.0, "identity": 1.5}),
+        ("generator", {"adversarial": 2.0, "contrast": 3.0, "identity": 1.5}),
         ("projection", {"contrast": 3.0, "identity": 1.5}),
     ]
     assert [term.name for term in make(config("fastcut")).phases[2].terms] == ["contrast"]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gantk_translate import networks
 from gantk_translate.contrast import gathered, mirrored, patch_nce, places
-from gantk_translate.games.common import critic_loss, generating, generator_loss, judging, rate
+from gantk_translate.games.common import critic_loss, fits, generating, generator_loss, halves, judging, rate
 from gantk_translate.networks.projection import Projection
 from gantk_translate.options import TranslateConfig
 from gantk_translate.sides import Side
@@ -35,7 +35,7 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
 
     Raises:
         InputError: sides of different channels, of which one encoder cannot make features.
-        UsageError: a generator that has no encoder to ask.
+        UsageError: a generator that has no encoder to ask, or networks that do not fit (see `common.fits`).
     """
     if source.planes != target.planes:
         raise InputError(
@@ -51,12 +51,14 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
             expected="--generator resnet",
             actual=config.generator,
         )
+    critic = networks.build_critic(config, target.planes)
+    fits(config, generator, critic)
     projection = Projection(_channels(generator, source.planes))
     terms = _Terms(config, generator.layers)
     compared = terms.compared()
     return Game(
         [
-            judging(config, {"critic": networks.build_critic(config, target.planes)}),
+            judging(config, {"critic": critic}),
             generating(config, {"generator": generator}),
             Player(
                 "projection",
@@ -66,8 +68,8 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
             ),
         ],
         [
-            Phase("critic", "critic", [Term("adversarial", terms.judged, couples_batch=terms.loss.couples_batch)]),
-            Phase("generator", "generator", [*terms.adversarial(), *compared]),
+            Phase("critic", "critic", terms.judging()),
+            Phase("generator", "generator", [*terms.answering(), *compared]),
             Phase("projection", "projection", compared),
         ],
     )
@@ -88,16 +90,13 @@ class _Terms:
         self.flips = config.game == "fastcut"
         self.keeps_targets = config.nce_weight * config.identity_weight > 0
 
-    def adversarial(self) -> list[Term]:
+    def judging(self) -> list[Term]:
+        """The critic's loss on target pictures and outputs."""
+        return [Term("adversarial", self._judged, halves(self.config)[1], couples_batch=self.loss.couples_batch)]
+
+    def answering(self) -> list[Term]:
         """The generator's answer to the critic."""
-        return [
-            Term(
-                "adversarial",
-                self._answered,
-                self.config.adversarial_weight,
-                couples_batch=self.loss.couples_batch,
-            )
-        ]
+        return [Term("adversarial", self._answered, halves(self.config)[0], couples_batch=self.loss.couples_batch)]
 
     def compared(self) -> list[Term]:
         """What generator and projection both minimise: the contrast, and that of target pictures sent through."""
@@ -169,8 +168,7 @@ class _Terms:
     def _identity(self, ctx: Context) -> Tensor:
         return self._nce(ctx, slice(ctx.size, None))
 
-    def judged(self, ctx: Context) -> Tensor:
-        """The critic's loss on target pictures and outputs."""
+    def _judged(self, ctx: Context) -> Tensor:
         critic = ctx.networks["critic"]
         return critic_loss(self.loss, critic(ctx["b"]), critic(self._fake(ctx)))
 
