@@ -10,6 +10,8 @@ game as `gantk train` plays it, without an average of the weights, which peers d
 
 Each way has a process of its own; they take turns within each round. Then both play `--steps` steps from the same
 weights, with the same batches and the same draws from the pool (dropout is off, whose draws depend on the layout).
+A game is chaotic: what differs by rounding at first is apart after some dozens of steps. How far, the peers' way in
+channels_last shows: the same arithmetic, summed in another order.
 """
 
 from __future__ import annotations
@@ -195,6 +197,9 @@ def work(arguments: argparse.Namespace) -> None:
     if arguments.worker == "ours":
         step = ours(game, config)
     else:
+        if arguments.worker == "layout":
+            for network in game.networks().values():
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         step = {"pix2pix": Pix2pix, "cyclegan": CycleGAN}[arguments.game](game, config).step
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -259,12 +264,18 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def curves(arguments: argparse.Namespace) -> None:
     """Print how far the losses are apart."""
-    workers = [Worker(name, arguments, 0.0) for name in ("peers", "ours")]
-    expected, got = (worker.play(arguments.steps)["losses"] for worker in workers)
-    for worker in workers:
+    played = {}
+    for name in ("peers", "ours", "layout"):
+        worker = Worker(name, arguments, 0.0)
+        played[name] = worker.play(arguments.steps)["losses"]
         worker.end()
-    print(f"\n{arguments.steps} steps from the same start: relative difference of the losses")
-    print(f"  {'loss':<30}{'first step':>12}{'step 20':>12}{'largest':>12}{'mean, last 50':>15}")
+    for name, way in (("ours", "ours against peers"), ("layout", "peers in channels_last against peers")):
+        print(f"\n{arguments.steps} steps from the same start, {way}: relative difference of the losses")
+        differences(played["peers"], played[name])
+
+
+def differences(expected: list[dict[str, float]], got: list[dict[str, float]]) -> None:
+    print(f"  {'loss':<30}{'first step':>12}{'to step 20':>12}{'largest':>12}{'mean, last 50':>15}")
     for name in expected[0]:
         apart = [(b[name] - a[name]) / max(abs(a[name]), 1e-6) for a, b in zip(expected, got, strict=True)]
         sizes = [abs(value) for value in apart]
@@ -281,7 +292,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=7, help="0 leaves the times out")
     options.add_argument("--block", type=int, default=2, help="steps of a turn")
     options.add_argument("--steps", type=int, default=200, help="of the loss curves; 0 leaves them out")
-    options.add_argument("--worker", choices=["ours", "peers"], help=argparse.SUPPRESS)
+    options.add_argument("--worker", choices=["ours", "peers", "layout"], help=argparse.SUPPRESS)
     options.add_argument("--dropout", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if arguments.worker:

@@ -132,7 +132,7 @@ def _train_command(task: Task) -> click.Command:
 
 
 def _train(task: Task, values: dict[str, Any], *, quiet: bool, as_json: bool) -> int:
-    from gantoolkit import distributed
+    from gantoolkit import devices, distributed
     from gantoolkit.cli.options import assignments, given, merged, validated
     from gantoolkit.display import TrainingDisplay
     from gantoolkit.train import Training, resolve
@@ -150,6 +150,7 @@ def _train(task: Task, values: dict[str, Any], *, quiet: bool, as_json: bool) ->
     if values["dry_run"]:
         click.echo(config.model_dump_json(indent=2))
         return 0
+    devices.hold_memory()
     team = distributed.join()
     stages = task.stages(config)
     display = TrainingDisplay(
