@@ -30,12 +30,14 @@ _WHERE = {
     "Task": "task",
     "TaskEntry": "entries",
     "Term": "game",
+    "TextEncoderEntry": "entries",
     "TrainConfig": "task",
     "hookimpl": "hookspecs",
     "option": "task",
 }
 
 if TYPE_CHECKING:
+    from gantoolkit.entries import TextEncoderEntry
     from gantoolkit.game import Context, Game, Phase, Player, Term
     from gantoolkit.hookspecs import hookimpl
     from gantoolkit.model import Model, ModelEntry
@@ -82,6 +84,7 @@ __all__ = [
     "Task",
     "TaskEntry",
     "Term",
+    "TextEncoderEntry",
     "TrainConfig",
     "hookimpl",
     "load",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gantoolkit.model import Model
     from gantoolkit.task import Task
+    from gantoolkit.texts import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,7 @@ class TaskEntry:
 
     def load(self) -> Task:
         """Import and make the task."""
-        import importlib
-
-        if not isinstance(self.target, str):
-            return self.target()
-        module, _, name = self.target.partition(":")
-        return getattr(importlib.import_module(module), name)()
+        return _imported(self.target)()
 
 
 @dataclass(frozen=True)
@@ -56,3 +53,32 @@ class ModelEntry:
     licence: str = ""
     available: Callable[[], str | None] = field(default=lambda: None)
     default: bool = False
+
+
+@dataclass(frozen=True)
+class TextEncoderEntry:
+    """A text encoder on offer; its module is imported only when the encoder is used.
+
+    Attributes:
+        name: what a task's `encoder` option takes. The one called "local" also takes every local folder.
+        summary: one line.
+        target: "module:Class", or the class itself: a `gantoolkit.texts.TextEncoder`.
+        available: None when it can be used, else the one line that says what is missing.
+    """
+
+    name: str
+    summary: str
+    target: str | type[TextEncoder]
+    available: Callable[[], str | None] = field(default=lambda: None)
+
+    def load(self) -> type[TextEncoder]:
+        """Import the class."""
+        return _imported(self.target)
+
+
+def _imported(target: Any) -> Any:
+    """What "module:name" stands for; anything but text is that itself."""
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from gantoolkit.entries import TextEncoderEntry
     from gantoolkit.features import Extractor
     from gantoolkit.featureset import FeatureSet
     from gantoolkit.metrics import MetricCard
@@ -54,6 +55,11 @@ def gantk_augmentations() -> Mapping[str, Callable[[Mapping[str, Any]], Policy]]
     Each is made from its settings, a mapping of JSON's own types (a recipe file's content), in every process that
     uses it.
     """
+
+
+@hookspec
+def gantk_text_encoders() -> Sequence[TextEncoderEntry]:  # type: ignore[empty-body]
+    """Text encoders that tasks ask for by name: `gantk train text2image DATA/ --encoder NAME`."""
 
 
 @hookspec

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from gantoolkit import hookspecs
-from gantoolkit.entries import ModelEntry, TaskEntry
+from gantoolkit.entries import ModelEntry, TaskEntry, TextEncoderEntry
 from gantoolkit.errors import GantkError, InputError, PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ OFFERS = (
     "gantk_features",
     "gantk_metrics",
     "gantk_augmentations",
+    "gantk_text_encoders",
     "gantk_commands",
 )
 
@@ -126,7 +127,7 @@ class Plugins:
         for hook, items in offers.items():
             for key in items:
                 if (hook, key) in self._owner:
-                    kind = hook.removeprefix("gantk_").removesuffix("s")
+                    kind = hook.removeprefix("gantk_").removesuffix("s").replace("_", " ")
                     owner = self._owner[hook, key]
                     raise PluginError(f"{record.source} offers the {kind} {key!r}, which {owner} offers already")
 
@@ -174,6 +175,10 @@ class Plugins:
     def augmentations(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """Policies that plugins bring, by name; each is called with its settings."""
         return dict(self._offers["gantk_augmentations"])
+
+    def text_encoders(self) -> dict[str, TextEncoderEntry]:
+        """Text encoders that plugins bring, by name; see `gantoolkit.texts`."""
+        return dict(self._offers["gantk_text_encoders"])
 
     def commands(self) -> dict[str, click.Command]:
         """Commands that plugins add to `gantk`, by name."""
@@ -348,7 +353,7 @@ def _collected(hook: str, answers: Iterable[Any]) -> dict[str, Any]:
 
 
 def _key(hook: str, item: Any) -> str:
-    kinds = {"gantk_tasks": TaskEntry, "gantk_models": ModelEntry}
+    kinds = {"gantk_tasks": TaskEntry, "gantk_models": ModelEntry, "gantk_text_encoders": TextEncoderEntry}
     expected = kinds.get(hook)
     if expected is not None and not isinstance(item, expected):
         raise PluginError(f"{hook} returned {item!r}", expected=f"a list of {expected.__name__}")
