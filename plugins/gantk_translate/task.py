@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gantk_translate import games
 from gantk_translate import options as fields
 from gantk_translate.options import TranslateConfig
 from gantoolkit.errors import UsageError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gantoolkit.metrics import MetricCard
     from gantoolkit.model import Model
 
-STAGE = "adversarial"
 OTHER_WAY = "back"  # the second set of weights of a model that goes both ways: target to source
 
 
@@ -57,12 +57,11 @@ class Translate(Task):
         return check.check(folder)
 
     def stages(self, config: TranslateConfig) -> Sequence[Stage]:
-        return [Stage(STAGE, config.nimg)]
+        first = [Stage(games.HALF, config.half_nimg)] if config.half_nimg else []
+        return [*first, Stage(games.FULL, config.nimg)]
 
     def game(self, config: TranslateConfig, dataset: Data, stage: str) -> Game:  # type: ignore[override]
-        from gantk_translate import games
-
-        return games.make(config, dataset.source, dataset.target)
+        return games.make(config, dataset.source, dataset.target, stage)
 
     def sample(  # type: ignore[override]
         self, config: TranslateConfig, dataset: Data, networks: Mapping[str, nn.Module]
@@ -82,7 +81,7 @@ class Translate(Task):
         from gantk_translate.networks import generator_config
         from gantoolkit.model import MAIN, Model
 
-        trained = weights[STAGE]
+        trained = weights[games.FULL]
         source, target = dataset.source, dataset.target
         variants = {MAIN: trained["generator"]}
         if "back" in trained:
