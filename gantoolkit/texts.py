@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 FOLDERS = "local"  # the encoder that local folders go to
 CACHE_FORMAT = 1  # changes whenever the same request would give other states
 LONGEST = 64  # characters of a word; a longer one counts as several
+_ASCII_WORD = re.compile(rf"[a-z0-9]{{1,{LONGEST}}}|[^a-z0-9\s]")  # what `_words` finds in ASCII, many times faster
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class TextEncoder(Protocol):
         ...
 
     def unknown(self, text: str) -> list[str]:
-        """The words of the text that the encoder has never learnt, each once, as `words` spells them."""
+        """The words of the text that no caption had which the encoder was made for; see `unknown`."""
         ...
 
     def network(self) -> nn.Module:
@@ -174,12 +176,16 @@ def _usable(name: str, known: Mapping[str, TextEncoderEntry]) -> type[TextEncode
 # ---- words ----
 
 
+def composed(text: str) -> str:
+    """In Unicode's form NFC, so that what looks alike is alike; halves of surrogate pairs become U+FFFD."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
 def normalised(text: str) -> str:
-    """Lower case in Unicode's form NFC, so that what looks alike is alike; halves of surrogate pairs become U+FFFD."""
-    if not text.isascii():
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
-    return text.lower()
+    """`composed`, in lower case."""
+    return composed(composed(text).lower())
 
 
 def words(text: str) -> list[str]:
@@ -187,7 +193,18 @@ def words(text: str) -> list[str]:
 
     Marks (accents, variation selectors) stay with what they follow. Space separates and is dropped.
     """
-    return list(_words(normalised(text)))
+    text = normalised(text)
+    return _ASCII_WORD.findall(text) if text.isascii() else list(_words(text))
+
+
+def known_words(captions: Iterable[str]) -> frozenset[str]:
+    """The words of all captions, without punctuation: what `unknown` compares with."""
+    return frozenset(word for caption in captions for word in words(caption) if is_word(word))
+
+
+def unknown(text: str, known: Set[str]) -> list[str]:
+    """The words of the text that are not among the known ones, each once, in order."""
+    return [word for word in dict.fromkeys(words(text)) if is_word(word) and word not in known]
 
 
 def _words(text: str) -> Iterator[str]:

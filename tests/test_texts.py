@@ -44,6 +44,18 @@ def test_words_lose_nothing_but_space(text: str) -> None:
     assert texts.words(" ".join(texts.words(text))) == texts.words(text)
 
 
+@settings(max_examples=300)
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_quick_way_for_ascii_finds_the_same_words(text: str) -> None:
+    assert texts.words(text) == texts.words(f"{text} é")[:-1]
+
+
+def test_unknown_words_are_those_of_no_caption() -> None:
+    known = texts.known_words(["A red, RED square!", "é"])
+    assert known == {"a", "red", "square", "é"}
+    assert texts.unknown("a Red 🍎 cube, cube E\u0301?", known) == ["🍎", "cube"]
+
+
 def test_punctuation_is_no_word() -> None:
     assert [word for word in texts.words("a, +  🍎 ! 7 \u200d") if texts.is_word(word)] == ["a", "+", "🍎", "7"]
 

@@ -39,10 +39,9 @@ ENCODER = Trained.learn(CAPTIONS, texts.TextSettings(32, 2, 16, 400))
 
 def test_pairs_are_learnt_by_how_often_they_occur() -> None:
     """Known by hand: "ab" occurs four times, then " ab" three times (in "xab" no space precedes it)."""
-    pairs, known = learn(["ab ab ab", "xab"], 9)
+    pairs = learn(["ab ab ab", "xab"], 9)
     a, b, space = (ord(character) for character in "ab ")
     assert pairs == [(a, b), (space, BYTES)]
-    assert known == {"ab", "xab"}
 
 
 def test_the_order_of_captions_does_not_matter() -> None:
@@ -71,7 +70,7 @@ def slowly(captions: list[str], count: int) -> list[tuple[int, int]]:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text("ab é", max_size=12), max_size=6))
 def test_counting_on_gives_what_counting_anew_gives(captions: list[str]) -> None:
-    assert learn(captions, 12)[0] == slowly(captions, 12)
+    assert learn(captions, 12) == slowly(captions, 12)
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,21 +12,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from gantoolkit.texts import is_word, words
+from gantoolkit.texts import words
 
 Pair = tuple[int, int]
 BYTES = 256  # ids below stand for a byte; those from here on for a pair, in the order in which they were learnt
 SEEN_BEFORE = 1 << 16  # spellings kept: words come again
 
 
-def learn(texts: Iterable[str], pairs: int) -> tuple[list[Pair], frozenset[str]]:
-    """At most so many pairs, the most frequent first at each turn, and all the words of the texts.
+def learn(texts: Iterable[str], pairs: int) -> list[Pair]:
+    """At most so many pairs, the most frequent first at each turn.
 
     Of pairs that are equally frequent the one of lower ids comes first, so that the same texts in any order give
     the same result. A pair that occurs once teaches nothing and is left out.
     """
     occurrences = Counter(word for text in texts for word in words(text))
-    known = frozenset(word for word in occurrences if is_word(word))
     spelt = [list(_bytes(word)) for word in occurrences]
     weight = list(occurrences.values())
     counts: Counter[Pair] = Counter()
@@ -59,7 +58,7 @@ def learn(texts: Iterable[str], pairs: int) -> tuple[list[Pair], frozenset[str]]
         for other in changed:
             if counts[other] > 0:
                 heapq.heappush(heap, (-counts[other], other))
-    return learnt, known
+    return learnt
 
 
 class Subwords:

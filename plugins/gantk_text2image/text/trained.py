@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gantoolkit.errors import UsageError
-from gantoolkit.texts import TextSettings, is_word, words
+from gantoolkit.texts import TextSettings, known_words, unknown
 
 from .subwords import BYTES, Subwords, learn
 from .transformer import SPREAD, TextTransformer
@@ -41,8 +41,9 @@ class Trained:
             )
         if captions is None:
             raise UsageError("the text encoder 'trained' learns its vocabulary from captions, and there are none")
-        learnt, known = learn(captions, pairs)
-        return cls(Subwords(learnt), known, settings.width, settings.layers, settings.tokens)
+        return cls(
+            Subwords(learn(captions, pairs)), known_words(captions), settings.width, settings.layers, settings.tokens
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Trained:
@@ -70,7 +71,7 @@ class Trained:
         return {"text": ids, "mask": ids != NOTHING}
 
     def unknown(self, text: str) -> list[str]:
-        return [word for word in dict.fromkeys(words(text)) if is_word(word) and word not in self.known]
+        return unknown(text, self.known)
 
     def network(self) -> nn.Module:
         embed = nn.Embedding(FIRST + len(self.subwords), self.width)
