@@ -18,6 +18,9 @@ from gantoolkit.resample import resize_array
 from gantoolkit.tiling import Decode, Encode
 
 ROWS = 128  # of a strip
+DARKEST_PAPER = 0.4  # of white: what is darker than this all around is drawn black, not paper
+INKED = 0.01  # share of a sketch's pixels that are ink at least
+PALEST_INK = 0.8  # of white: a blank page is not stretched until its grain is black
 Run = Callable[[Tensor], Tensor]
 
 
@@ -69,7 +72,9 @@ def applied(
         progress: called with (rows done, rows in all).
     """
     height, width = given.values.shape[:2]
-    layer = _layer(runs, _small(given, size), multiple, generator.compose == "multiply", device)
+    ink = generator.compose == "multiply"
+    small = levelled(_small(given, size)) if ink else _small(given, size)
+    layer = _layer(runs, small, multiple, ink, device)
     layer = resize_array(layer, (height, width)).clip(-1, 1)
     result: np.ndarray | None = None
     for top in range(0, height, ROWS):
@@ -95,6 +100,23 @@ def _small(given: Given, size: int) -> np.ndarray:
     if values.dtype not in (np.uint8, np.uint16, np.float32):
         values = values.astype(np.float32)
     return given.encode(resize_array(values, (h, w)).astype(given.values.dtype))
+
+
+def levelled(planes: np.ndarray) -> np.ndarray:
+    """Paper made white and ink black, as clean line art has them: (planes, h, w) in [-1, 1] -> the same.
+
+    The paper's brightness at a place is the brightest pixel near it, smoothed; a shadow over a photographed sketch goes
+    with it. Clean line art stays as it is.
+    """
+    from scipy.ndimage import maximum_filter, uniform_filter
+
+    light = (planes + 1) / 2
+    reach = max(3, max(planes.shape[1:]) // 8)
+    paper = uniform_filter(maximum_filter(light, (1, reach, reach)), (1, reach, reach))
+    light = light / np.maximum(paper, DARKEST_PAPER)
+    light = np.minimum(light / max(np.quantile(light, 0.4), PALEST_INK), 1)  # most of a sketch is paper, and has a grain
+    ink = min(np.quantile(light, INKED), PALEST_INK)
+    return (((light - ink) / (1 - ink)).clip(0, 1) * 2 - 1).astype(np.float32)
 
 
 def _layer(runs: tuple[Run, Run], planes: np.ndarray, multiple: int, white: bool, device: str) -> np.ndarray:

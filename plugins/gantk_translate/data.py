@@ -67,6 +67,7 @@ class Data:
         source, target: what the files of each side hold.
         paired: items are pairs.
         size: of an item, in pixels a side.
+        halved: the running stage plays at half the size, and so do scores and samples.
         notes: what was decided, in words.
 
     Raises:
@@ -75,6 +76,7 @@ class Data:
 
     def __init__(self, config: TranslateConfig, folder: Path) -> None:
         self.paired, self.size, self._fit = config.game in games.PAIRED, config.size, config.fit
+        self.halved = False
         layout = find(folder, pairs=self.paired)
         if self.paired and not layout.paired:
             raise InputError(
@@ -126,13 +128,13 @@ class Data:
         return Examples(self._examples_paired, [entry.name for entry in entries[0]], sources, targets)
 
     def standard(self, values: np.ndarray, side: Side) -> np.ndarray:
-        """A whole picture (H, W, C) as items have it, without chance: (size, size, C), resized or the middle window."""
-        mask = side.kind == "mask"
-        if self._fit == "resize":
-            return resized(values, (self.size, self.size), mask)
-        values = enlarged(values, self.size, mask)
-        top, left = ((n - self.size) // 2 for n in values.shape[:2])
-        return values[top : top + self.size, left : left + self.size]
+        """A whole picture (H, W, C) as games see it, without chance: resized or the middle window; (size, size, C)."""
+        mask, played = side.kind == "mask", self.size // 2 if self.halved else self.size
+        if self._fit == "crop":
+            values = enlarged(values, self.size, mask)
+            top, left = ((n - self.size) // 2 for n in values.shape[:2])
+            values = values[top : top + self.size, left : left + self.size]
+        return values if values.shape[:2] == (played, played) else resized(values, (played, played), mask)
 
 
 def _loader(mask: bool, side: Side | None = None) -> Callable[[Entry], np.ndarray]:

@@ -48,7 +48,7 @@ class TranslateConfig(TrainConfig):
 
     game: GameName = option(DEFAULT, "what is played: pix2pix* learn from pairs, the others need none")
     direction: Direction = option("AtoB", "which side is the input")
-    batch: PositiveInt = option(8, "real images a step, all processes together; most games of papers take 1")
+    batch: PositiveInt = option(4, "real images a step, all processes together; most games of papers take 1")
     half_nimg: NonNegativeInt = option(0, "real images to show at half the size first, which is quicker; 0 skips it")
     nimg: PositiveInt = option(200_000, "real images to show at full size")
     size: PositiveInt = option(256, "side of a training picture, in pixels")

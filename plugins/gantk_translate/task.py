@@ -36,7 +36,7 @@ class Translate(Task):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "line-art": {"compose": "multiply", "size": 128, "fit": "resize"},
         "colourise": {"compose": "chroma", "size": 128, "fit": "crop"},
-        "maps": {"fit": "crop", "turn": True, "size": 128},
+        "maps": {"fit": "crop", "mirror": False, "size": 128},  # the light of a relief comes from one side
         "medical": {"fit": "crop", "attention": False},
     }
 
@@ -61,6 +61,7 @@ class Translate(Task):
         return [*first, Stage(games.FULL, config.nimg)]
 
     def game(self, config: TranslateConfig, dataset: Data, stage: str) -> Game:  # type: ignore[override]
+        dataset.halved = stage == games.HALF
         return games.make(config, dataset.source, dataset.target, stage)
 
     def sample(  # type: ignore[override]

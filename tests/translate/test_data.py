@@ -474,3 +474,15 @@ def test_masks_are_resized_to_classes_they_have() -> None:
     values = np.array([[5, 9], [200, 7]], np.uint8)[..., None]
     np.testing.assert_array_equal(resized(values, (4, 6), mask=True)[..., 0], values[..., 0].repeat(2, 0).repeat(3, 1))
     assert set(np.unique(resized(values.repeat(9, 0), (5, 3), mask=True))) <= {5, 7, 9, 200}
+
+
+def test_scores_follow_a_stage_at_half_the_size(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    for fit in ("resize", "crop"):
+        made = data(tmp_path, fit=fit)
+        values = made.held_out().sources[0]
+        whole = made.standard(values, made.source)
+        made.halved = True
+        half = made.standard(values, made.source)
+        means = whole.reshape(half.shape[0], 2, half.shape[1], 2, -1).mean((1, 3))
+        assert half.shape[0] == whole.shape[0] // 2 and np.abs(half - means).mean() < 8

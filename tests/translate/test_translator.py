@@ -13,6 +13,7 @@ from PIL import Image
 
 import gantoolkit
 from gantk_translate import networks
+from gantk_translate.composing import levelled
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
 from gantoolkit.errors import InputError, UsageError
@@ -197,7 +198,9 @@ def test_pictures_beyond_the_limit_run_in_tiles() -> None:
 @pytest.mark.parametrize("compose", ["multiply", "chroma"])
 def test_a_layer_at_the_training_size_is_the_networks(compose: str) -> None:
     model = tiny.model({**tiny.RESIDUAL, "compose": compose})
-    planes = planes_of(photo(32, 32))
+    drawing = np.full((32, 32, 3), 255, np.uint8)
+    drawing[4:20:4, 3:25] = 0
+    planes = planes_of(drawing if compose == "multiply" else photo(32, 32))
     expected = network_of(model)(torch.from_numpy(planes)[None])[0].numpy()
     assert np.abs(Translator(model, precision="fp32").planes(planes) - expected).max() < 1e-5
 
@@ -210,11 +213,24 @@ def test_lines_keep_their_full_resolution() -> None:
     made = translator(sketch)
     assert made[100::50].max() == 0 and made[120::50].min() > 20
     small = resize_array(sketch, (32, 26))
-    padded = np.pad(planes_of(small), [(0, 0), (0, 0), (0, 6)], constant_values=1)
+    padded = np.pad(levelled(planes_of(small)), [(0, 0), (0, 0), (0, 6)], constant_values=1)
     layer = network_of(tiny.model({**tiny.RESIDUAL, "compose": "multiply"})).layer(torch.from_numpy(padded)[None])
     layer = resize_array(layer[0, :, :, :26].permute(1, 2, 0).numpy(), (500, 400)).clip(-1, 1)
     beside = made[120::50].astype(float)
     assert np.abs(beside - (layer[120::50] + 1) * 127.5).max() <= 1
+
+
+def test_a_photographed_sketch_is_seen_as_clean_line_art() -> None:
+    """Grey ink on paper that a shadow darkens from side to side; what is clean already stays as it is."""
+    clean = np.ones((1, 64, 64), np.float32)
+    clean[0, 10:50, 20:23] = clean[0, 30:33, 8:60] = -1
+    assert np.array_equal(levelled(clean), clean)
+    shadow = np.linspace(0.95, 0.6, 64, dtype=np.float32)
+    sketch = (0.35 + 0.65 * (clean + 1) / 2) * shadow * 2 - 1
+    seen = levelled(sketch)
+    assert np.abs(seen - clean).mean() < 0.05 and np.abs(seen - clean).max() < 0.35
+    blank = np.full((1, 64, 64), 0.7, np.float32) + np.random.default_rng(0).normal(0, 0.005, (1, 64, 64))
+    assert levelled(blank.astype(np.float32)).min() > 0.8
 
 
 def test_chroma_keeps_the_brightness_of_every_pixel() -> None:
