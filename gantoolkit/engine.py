@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from gantoolkit import rng
+from gantoolkit import optimizers, rng
 from gantoolkit.distributed import Team
 from gantoolkit.ema import Average
 from gantoolkit.errors import TrainingError, UsageError
@@ -429,7 +429,7 @@ class Engine:
         make: Callable[..., torch.optim.Optimizer]
         if player.optimizer is not None:
             return player.optimizer(parameters, lr=rate, betas=betas)
-        make = torch.optim.AdamW if player.weight_decay else torch.optim.Adam
+        make = optimizers.AdamW if player.weight_decay else optimizers.Adam
         fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
         return make(parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_translate.networks import convolutions, layers, tiles
+from gantoolkit import checkpoint
 from tests.tolerances import TOL
+from tests.translate import playing
 
 CLOSE = TOL["fast convolution, fp64 relative"]
 
@@ -117,3 +121,33 @@ def test_mixed_precision_and_exports_take_the_plain_way() -> None:
     program = torch.export.export(layer, (x,))
     assert "conv2d" in str(program.graph)
     assert not convolutions.plain_cpu(x.to("meta"))
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_fused_updates_are_the_plain_ones(channels_last: bool, resumed: bool, tmp_path: Path) -> None:
+    """A game with such layers, a checkpoint between, and going on, perhaps in another layout of memory."""
+
+    def play(folder: Path, optimizer: Any, *layouts: bool) -> list[Tensor]:
+        state = None
+        for layout in layouts:
+            game = playing.make(chosen)
+            for player in game.players:
+                player.optimizer = optimizer
+            engine = playing.engine_of(game, chosen, channels_last=layout)
+            if state is not None:
+                engine.load_state_dict(checkpoint.load(state))
+            engine.step()
+            engine.step()
+            state = checkpoint.save(engine.state_dict(), folder / f"{engine.nimg}")
+        return [parameter for network in game.networks().values() for parameter in network.parameters()]
+
+    chosen = playing.config("pix2pix", channels=8, critic_channels=64, dropout=0.0)
+    plain = partial(torch.optim.Adam, fused=False)
+    with playing.in_fp64():
+        for name in ("plain", "fused"):
+            (tmp_path / name).mkdir()
+        expected = play(tmp_path / "plain", plain, False, False)
+        got = play(tmp_path / "fused", None, channels_last, resumed)
+    for one, other in zip(expected, got, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-9)
