@@ -26,7 +26,7 @@ GAMES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("game", GAMES)
 def test_a_game_is_the_one_that_peers_play(game: str) -> None:
     options = {"channels": 16, "critic_channels": 16, "ema_nimg": 0, "nimg": STEPS, **GAMES[game]}
-    config = TranslateConfig(game=game, **options)
+    config = TranslateConfig.model_validate({"game": game, **options})
     with in_fp64():
         ways = translate_peers.peers(config), translate_peers.ours(config)
         theirs, ours = ([way() for _ in range(STEPS)] for way in ways)
