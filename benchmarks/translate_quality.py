@@ -33,7 +33,7 @@ RESIDUAL = ("--channels", 32, "--blocks", 1, "--levels", 3, "--critic-channels",
 ROWS: dict[str, tuple[str, bool, tuple[Any, ...]]] = {
     "pix2pix": ("pix2pix", True, UNET),
     "pix2pix-modern": ("pix2pix-modern", True, RESIDUAL),
-    "pix2pix-modern, lines kept": ("pix2pix-modern", True, (*RESIDUAL, "--compose", "multiply")),
+    "pix2pix-modern-lines": ("pix2pix-modern", True, (*RESIDUAL, "--compose", "multiply")),
     "cyclegan": ("cyclegan", False, RESNET),
     "cut": ("cut", False, RESNET),
     "fastcut": ("fastcut", False, RESNET),
@@ -73,7 +73,7 @@ def settings() -> argparse.ArgumentParser:
     made.set_defaults(threads=1)
     made.add_argument("--data", choices=DATA, default="line-art")
     made.add_argument("--package", type=Path, help="that the recipe takes: a wheel or a folder; default: installed")
-    made.add_argument("--games", help="rows, with commas: " + "; ".join(ROWS) + " (default: all)")
+    made.add_argument("--games", help="rows, with commas: " + ", ".join(ROWS) + " (default: all)")
     made.add_argument("--nimg", type=int, default=20_000, help="images shown to each game")
     made.add_argument("--size", type=int, default=64, help="of a picture, in pixels")
     made.add_argument("--seed", type=int, default=0)
@@ -142,8 +142,7 @@ def _width(file: Path) -> int:
 
 
 def run_of(name: str, arguments: argparse.Namespace) -> Path:
-    row = name.replace(", ", "-").replace(" ", "-")
-    return arguments.out / f"{arguments.data}-{arguments.size}-{row}-{arguments.nimg}-{arguments.seed}"
+    return arguments.out / f"{arguments.data}-{arguments.size}-{name}-{arguments.nimg}-{arguments.seed}"
 
 
 def train(name: str, pairs: Path, arguments: argparse.Namespace) -> None:
