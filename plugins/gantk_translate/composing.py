@@ -114,7 +114,7 @@ def levelled(planes: np.ndarray) -> np.ndarray:
     reach = max(3, max(planes.shape[1:]) // 8)
     paper = uniform_filter(maximum_filter(light, (1, reach, reach)), (1, reach, reach))
     light = light / np.maximum(paper, DARKEST_PAPER)
-    light = np.minimum(light / max(np.quantile(light, 0.4), PALEST_INK), 1)  # most of a sketch is paper, and has a grain
+    light = np.minimum(light / max(np.quantile(light, 0.4), PALEST_INK), 1)  # most of a sketch is paper, with a grain
     ink = min(np.quantile(light, INKED), PALEST_INK)
     return (((light - ink) / (1 - ink)).clip(0, 1) * 2 - 1).astype(np.float32)
 

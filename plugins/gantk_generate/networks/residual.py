@@ -19,25 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
+from gantoolkit.layers import GAIN, SLOPE, conv, resize
 
 from .base import Critic, Generator, Noise, ProjectionHead, at_least, doublings, wide
 
-SLOPE = 0.2
 PATCHES = (1, 2, 4)  # log2 is the place
-GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, arXiv:1502.01852, eq. 15)
-
-
-def _conv(before: int, after: int, kernel: int = 1, groups: int = 1, gain: float = 1.0, bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps the size, its weights N(0, gain² / fan_in), its bias zero."""
-    conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
-    with torch.no_grad():
-        if gain:
-            conv.weight.normal_(0, gain * conv.weight[0].numel() ** -0.5)
-        else:
-            conv.weight.zero_()
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
 
 
 class Block(nn.Module):
@@ -51,9 +37,9 @@ class Block(nn.Module):
         super().__init__()
         inner = channels * expansion
         gain = GAIN * blocks**-0.25
-        self.squeeze = _conv(channels, inner, gain=gain)
-        self.mix = _conv(inner, inner, 3, groups=max(1, inner // group), gain=gain)
-        self.restore = _conv(inner, channels, gain=0, bias=False)
+        self.squeeze = conv(channels, inner, 1, gain=gain)
+        self.mix = conv(inner, inner, groups=max(1, inner // group), gain=gain)
+        self.restore = conv(inner, channels, 1, gain=0, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.leaky_relu(self.mix(F.leaky_relu(self.squeeze(x), SLOPE)), SLOPE)
@@ -107,16 +93,16 @@ class ResidualGenerator(Generator):
             self.narrows.append(_transition(before, after))
             self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
         self.patch = patch
-        self.pixels = _conv(widths[-1], channels, 1 if patch == 1 else 3, bias=False)
+        self.pixels = conv(widths[-1], channels, 1 if patch == 1 else 3, gain=1, bias=False)
 
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         x = self.dense(w).unflatten(1, self.smallest)
         for i, (narrow, stage) in enumerate(zip(self.narrows, self.stages, strict=True)):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
-                x = _resize(narrow(x), 2)
+                x = resize(narrow(x), 2)
             x = stage(x)
         if self.patch > 1:
-            x = _resize(x, self.patch)
+            x = resize(x, self.patch)
         return wide(self.pixels(x)).tanh()
 
 
@@ -142,7 +128,7 @@ class ResidualCritic(Critic):
         at_least(1, channels=channels)
         first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)
-        self.pixels = _conv(channels, widths[0], 1, bias=False)
+        self.pixels = conv(channels, widths[0], 1, gain=1, bias=False)
         if patch > 1:
             self.pixels = nn.Conv2d(channels, widths[0], 2 * patch, stride=patch, padding=patch // 2, bias=False)
             nn.init.normal_(self.pixels.weight, std=self.pixels.weight[0].numel() ** -0.5)
@@ -158,7 +144,7 @@ class ResidualCritic(Critic):
         x = self.pixels(x)
         for i, (widen, stage) in enumerate(zip(self.widens, self.stages, strict=True)):
             if i:
-                x = widen(_resize(x, 0.5))
+                x = widen(resize(x, 0.5))
             x = stage(x)
         return self.head((x * self.basis).sum((2, 3)), label)
 
@@ -171,13 +157,8 @@ def _maps(size: Sequence[int], patch: int) -> tuple[tuple[int, int], int]:
     return first, count - PATCHES.index(patch)
 
 
-def _resize(x: Tensor, factor: float) -> Tensor:
-    """Bilinear: larger by a whole factor, or half the size, which is the average of 2x2 pixels."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
 def _transition(before: int, after: int) -> nn.Module:
-    return nn.Identity() if before == after else _conv(before, after, bias=False)
+    return nn.Identity() if before == after else conv(before, after, 1, gain=1, bias=False)
 
 
 def _stage(channels: int, blocks: int, expansion: int, group: int, total: int) -> nn.Sequential:

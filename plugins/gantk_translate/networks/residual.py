@@ -1,8 +1,7 @@
 """The modern translator: residual blocks at every size, skips between halves, attention over the smallest map.
 
-A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of pre-activated residual blocks (He et al. 2016, arXiv:1603.05027)
-that start as the identity (Fixup: Zhang et al. 2019, arXiv:1901.09321, section 3), so that nothing needs normalising: a
-picture's result depends on no batch, and without attention on no pixel farther away than `overlap`. The largest map has
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of residual blocks that start as the identity (Fixup: Zhang et al.
+2019, arXiv:1901.09321, section 3), so that nothing needs normalising: a picture's result depends on no batch, and without attention on no pixel farther away than `overlap`. The largest map has
 one position for each `patch` of pixels; the input's own pixels join again at full size, so that fine lines survive.
 
 Shapes: N batch, Ca and Cb planes of source and target, H, W size in pixels.
@@ -18,35 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
+from gantoolkit.layers import SLOPE, ResidualBlock, conv, resize
 
-SLOPE = 0.2
-GAIN = (2 / (1 + SLOPE**2)) ** 0.5  # keeps the variance through a leaky ReLU (He et al. 2015, arXiv:1502.01852, eq. 15)
 WIDEST = 4  # widths double with every halving, up to this many times the first
 FINE = 16  # channels at full size
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-
-
-def _conv(before: int, after: int, kernel: int = 3, stride: int = 1, gain: float = GAIN) -> nn.Conv2d:
-    """A convolution with weights N(0, gain² / fan_in) and bias zero; without stride it keeps the size."""
-    conv = nn.Conv2d(before, after, kernel, stride, (kernel - stride + 1) // 2)
-    if gain:
-        nn.init.normal_(conv.weight, 0, gain * conv.weight[0].numel() ** -0.5)
-    else:
-        nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
-
-
-class Block(nn.Module):
-    """x + C2(a(C1(a(x)))), both 3x3; (N, c, H, W) -> the same shape. C2 starts at zero."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first, self.second = _conv(channels, channels), _conv(channels, channels, gain=0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, SLOPE)), SLOPE))
 
 
 class Attention(nn.Module):
@@ -59,7 +34,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, width: int = 32) -> None:
         super().__init__()
         self.heads = max(1, channels // width)
-        self.qkv, self.out = _conv(channels, 3 * channels, 1, gain=1), _conv(channels, channels, 1, gain=0)
+        self.qkv, self.out = conv(channels, 3 * channels, 1, gain=1), conv(channels, channels, 1, gain=0)
         self.temperature = nn.Parameter(torch.full((self.heads, 1, 1), 8.0))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,17 +83,17 @@ class ResidualGenerator(nn.Module):
         self.multiple = patch * 2**levels
         self.overlap = None if attention else self._radius(blocks, levels, patch)
         widths = [channels * min(2**i, WIDEST) for i in range(levels + 1)]
-        self.stem = _conv(before, channels, 2 * patch if patch > 1 else 3, patch, gain=1)
+        self.stem = conv(before, channels, 2 * patch if patch > 1 else 3, stride=patch, gain=1)
         self.down = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
-        self.widen = nn.ModuleList(_conv(a, b, 1, gain=1) for a, b in pairwise(widths))
+        self.widen = nn.ModuleList(conv(a, b, 1, gain=1) for a, b in pairwise(widths))
         self.attention = Attention(widths[-1]) if attention else nn.Identity()
         self.middle = _blocks(widths[-1], blocks)
-        self.narrow = nn.ModuleList(_conv(b, a, 1, gain=1) for a, b in pairwise(widths))
-        self.skip = nn.ModuleList(_conv(width, width, 1, gain=1) for width in widths[:-1])
+        self.narrow = nn.ModuleList(conv(b, a, 1, gain=1) for a, b in pairwise(widths))
+        self.skip = nn.ModuleList(conv(width, width, 1, gain=1) for width in widths[:-1])
         self.up = nn.ModuleList(_blocks(width, blocks) for width in widths[:-1])
         made = 2 if compose == "chroma" else after
-        self.shuffle = nn.Sequential(nn.LeakyReLU(SLOPE), _conv(channels, FINE * patch**2), nn.PixelShuffle(patch))
-        self.fine = nn.Sequential(_conv(FINE + before, FINE), nn.LeakyReLU(SLOPE), _conv(FINE, made, gain=0.1))
+        self.shuffle = nn.Sequential(nn.LeakyReLU(SLOPE), conv(channels, FINE * patch**2), nn.PixelShuffle(patch))
+        self.fine = nn.Sequential(conv(FINE + before, FINE), nn.LeakyReLU(SLOPE), conv(FINE, made, gain=0.1))
         if compose == "multiply":  # white paint, so that it starts with the drawing as it is
             nn.init.ones_(self.fine[-1].bias)  # type: ignore[arg-type]
 
@@ -142,7 +117,7 @@ class ResidualGenerator(nn.Module):
             x = widen(F.avg_pool2d(x, 2))
         x = self.middle(self.attention(x))
         for i in reversed(range(len(kept))):  # a 1x1 convolution and the resampling commute: convolve fewer pixels
-            x = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = resize(self.narrow[i](x), 2)
             x = self.up[i]((x + self.skip[i](kept[i])) * 0.5**0.5)
         made = self.fine(torch.cat([self.shuffle(x), given.to(x.dtype)], 1)).float()
         # Linear while it learns: through a tanh, drawings that are mostly white drove it to where no gradient is left.
@@ -161,7 +136,7 @@ class ResidualGenerator(nn.Module):
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(channels) for _ in range(count)))
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
 def _luma(x: Tensor) -> Tensor:
