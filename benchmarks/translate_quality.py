@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from common import gantk, parser, report
+from PIL import Image
 
 # How much network a row gets: about 20 images a second on one core at 64 pixels. What is not said is the game's own.
 UNET = ("--channels", 32, "--blocks", 6, "--critic-channels", 32)
@@ -115,7 +116,8 @@ def unlink(pairs: Path, target: Path, data: str) -> None:
         files = sorted((pairs / "train" / side).iterdir())
         (growing / "train" / side).mkdir(parents=True)
         for file in halves(files, data)["AB".index(side)]:
-            shutil.copy2(file, growing / "train" / side / f"{other}-{file.name}")
+            with Image.open(file) as image:  # in colour on both sides: CUT looks at both with one network
+                image.convert("RGB").save(growing / "train" / side / f"{other}-{file.name}")
     growing.replace(target)
 
 
@@ -126,16 +128,11 @@ def halves(files: Sequence[Path], data: str) -> tuple[list[Path], list[Path]]:
     found: tuple[list[Path], list[Path]] = ([], [])
     for file in files:
         left = int(file.name[1:5])
-        if left // STRIP == (left + _width(file) - 1) // STRIP:
+        with Image.open(file) as image:
+            right = left + image.width - 1
+        if left // STRIP == right // STRIP:
             found[left // STRIP % 2].append(file)
     return found
-
-
-def _width(file: Path) -> int:
-    from PIL import Image
-
-    with Image.open(file) as image:
-        return image.width
 
 
 # ---- rows ----
