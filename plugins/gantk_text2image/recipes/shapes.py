@@ -36,9 +36,9 @@ Pair = tuple[str, str]  # colour, shape
 Triple = tuple[str, str, str]  # shape, relation, shape: the first is above, or left of, the second
 
 ABOUT = """
-Pictures drawn by this recipe: {colours} {shapes} on white, one to three of a kind. One group of equal objects, or two
-groups (another colour or another shape, four objects at most), the first above or left of the second. Sizes, places
-and shades are random; objects are {gap} pixels apart at least.
+Pictures drawn by this recipe, on white. Colours: {colours}. Shapes: {shapes}. One group of one to three equal objects,
+or two groups (another colour or another shape, {most} objects at most), the first above or left of the second. Sizes,
+places and shades are random; objects are {gap} pixels apart at least.
 
 Each picture has four captions in different words; some name the lower or right group first. Attributes are those of
 the picture, not of a caption's order: `colour`, `shape` and `count` are of the upper (or left) group, `second …` of the
@@ -87,7 +87,7 @@ class Scene:
 
     def attributes(self) -> dict[str, str]:
         """As they are written beside the picture."""
-        found = {}
+        found: dict[str, str] = {}
         for group, prefix in zip(self.groups, ("", "second "), strict=False):
             values = {"colour": group.colour, "shape": group.shape, "count": NUMBERS[group.count]}
             found |= {prefix + name: value for name, value in values.items()}
@@ -222,7 +222,9 @@ def place(scene: Scene, rng: np.random.Generator) -> list[list[Placed]]:
     return [[Placed(o.y, o.x, o.radius) for o in objects] for objects in both]
 
 
-def _row(count: int, radii: dict[int, tuple[float, float]], top: float, bottom: float, rng: np.random.Generator) -> list[Placed]:
+def _row(
+    count: int, radii: dict[int, tuple[float, float]], top: float, bottom: float, rng: np.random.Generator
+) -> list[Placed]:
     """Objects of about one size side by side, each somewhere between top and bottom."""
     radius = min(rng.uniform(*radii[count]), (bottom - top) / 2)
     sizes = radius * rng.uniform(0.93, 1, count)
@@ -286,6 +288,6 @@ def about(size: int) -> str:
     pairs = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES if held_pair(colour, shape)]
     triples = [f"{a} {r} {b}" for r in RELATIONS for a in SHAPES for b in SHAPES if held_triple(a, r, b)]
     return ABOUT.format(
-        colours=", ".join(COLOURS), shapes=", ".join(f"{shape}s" for shape in SHAPES).replace("crosss", "crosses"),
-        gap=f"{GAP * size:g}", pairs=", ".join(pairs), triples=", ".join(triples),
+        colours=", ".join(COLOURS), shapes=", ".join(SHAPES), most=MOST, gap=f"{GAP * size:g}",
+        pairs=", ".join(pairs), triples=", ".join(triples),
     )  # fmt: skip

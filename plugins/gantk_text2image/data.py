@@ -1,0 +1,256 @@
+"""What a generator that follows words is trained on: pictures of one size, their captions as tensors, and a split.
+
+Shapes: N pictures, S pixels a side, T tokens, K attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gantk_text2image.captions import Captioned, open_captions
+from gantk_text2image.options import Text2ImageConfig
+from gantoolkit import texts
+from gantoolkit.errors import GantkError, UsageError
+
+STAND_INS = 64  # pictures to score on where nothing is held out
+Part = Literal["train", "held_out"]
+Fit = Literal["pad", "crop", "stretch"]
+
+
+class Data:
+    """The training pictures with their captions; the held-out ones beside them. A `gantoolkit.data.Dataset`.
+
+    Rows are positions in `names`, `pictures`, `captions` and `described`; `train` and `test` list rows.
+
+    Attributes:
+        names: of the pictures.
+        pictures: uint8 (N, S, S, 3), all of them, decoded and fitted once.
+        captions: those of each picture, at least one.
+        described: the attributes of each picture, {} where there are none.
+        train, test: rows; `test` is empty where nothing is kept aside.
+        attributes: the values of each attribute that training pictures have, both sorted by name.
+        labels: int64 (N, K), the number of the value of each attribute; -1 where a picture has none.
+        groups: int64 (N,); pictures with equal attributes (or captions, where there are none) share a number.
+        encoder: of the captions; it has learnt from those of training alone.
+        notes: what was decided, in words.
+
+    Raises:
+        InputError: the folder cannot be used. UsageError: an option that makes no sense.
+    """
+
+    def __init__(self, config: Text2ImageConfig, folder: Path) -> None:
+        colour = background(config.background)
+        found = open_captions(folder)
+        self.size, self._mirror, self._dropout = config.size, config.mirror, config.caption_dropout
+        self.pictures, damaged = load(found, config.size, config.fit, colour)
+        found.refuse(damaged)
+        self.names = tuple(found.names)
+        self.captions = tuple(row.captions for row in found.rows)
+        self.described: tuple[Mapping[str, str], ...] = tuple(row.attributes for row in found.rows)
+        self.train, self.test, note = split(found, config.held_out)
+        keys = [_combination(row) or str(words) for row, words in zip(self.described, self.captions, strict=True)]
+        self.groups = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        self.attributes = values_of(self.described[row] for row in self.train)
+        self.labels = np.full((len(self.names), len(self.attributes)), -1, np.int64)
+        for column, (name, values) in enumerate(self.attributes.items()):
+            numbers = {value: number for number, value in enumerate(values)}
+            self.labels[:, column] = [numbers.get(row.get(name, ""), -1) for row in self.described]
+        self.encoder = texts.encoder(
+            config.encoder,
+            list(dict.fromkeys(text for row in self.train for text in self.captions[row])),
+            width=config.text_width,
+            layers=config.text_layers,
+            tokens=config.tokens,
+            vocabulary=config.vocabulary,
+            tune=config.tune,
+        )
+        # each text once; "" is what a caption that is left out becomes
+        unique = ["", *sorted({text for captions in self.captions for text in captions})]
+        self._row_of = {text: row for row, text in enumerate(unique)}
+        self._prepared = self.encoder.prepare(unique)
+        self.notes: tuple[str, ...] = (found.layout, *found.notes, note)
+        if not self.test:
+            self.notes += (f"nothing is held out: scores look at {len(self.rows('held_out'))} training pictures",)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        """Training picture `index` with one of its captions.
+
+        Returns:
+            "image": float32 (3, S, S) in [-1, 1]; "text" and "mask": a row of what the encoder prepared, of the empty
+            text where "dropped" (bool) is True; "group": int64, equal for pictures that may share captions; and where
+            there are attributes "attributes": int64 (K,), -1 where the picture has none.
+        """
+        import torch
+
+        row = self.train[index]
+        text = self.captions[row][int(rng.integers(len(self.captions[row])))]
+        dropped = bool(rng.random() < self._dropout)
+        mirrored = self._mirror and bool(rng.random() < 0.5)
+        return {**self._example(row, "" if dropped else text, mirrored), "dropped": torch.tensor(dropped)}
+
+    def _example(self, row: int, text: str, mirrored: bool = False) -> dict[str, Any]:
+        import torch
+
+        pixels = self.pictures[row][:, ::-1] if mirrored else self.pictures[row]
+        image = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32, order="C")).div_(127.5).sub_(1)
+        place = self._row_of[text]
+        example = {"image": image, "text": self._prepared["text"][place], "mask": self._prepared["mask"][place]}
+        example["group"] = torch.tensor(int(self.groups[row]))
+        if self.attributes:
+            example["attributes"] = torch.from_numpy(self.labels[row])
+        return example
+
+    def rows(self, which: Part) -> Sequence[int]:
+        """Rows of a part; where nothing is held out, the first training pictures stand in."""
+        return self.train if which == "train" else self.test or self.train[:STAND_INS]
+
+    def bank(self, which: Part, count: int) -> dict[str, Any]:
+        """`count` pictures at most of a part with their first captions, as batches hold them; always the same ones.
+
+        In random order: the first ones are of all kinds, however the data are sorted. Nothing is mirrored or dropped.
+        """
+        import torch
+
+        rows = self.rows(which)
+        chosen = [rows[int(i)] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
+        items = [self._example(row, self.captions[row][0]) for row in chosen]
+        return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+    def held_out(self) -> tuple[list[str], np.ndarray]:
+        """(a caption of each held-out picture, the pictures as uint8 (N, S, S, 3)); see `rows` for which."""
+        rows = list(self.rows("held_out"))
+        return [self.captions[row][0] for row in rows], self.pictures[rows]
+
+
+# ---- pictures ----
+
+
+def background(name: str) -> tuple[int, int, int]:
+    """A colour by its name or as #RRGGBB.
+
+    Raises:
+        UsageError: there is no such colour.
+    """
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise UsageError("background", expected="a colour's name or #RRGGBB", actual=repr(name)) from None
+
+
+def load(
+    found: Captioned, size: int, fit: Fit, colour: tuple[int, int, int]
+) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """(all pictures as uint8 (N, size, size, 3), those that cannot be read and why); of these the picture is black."""
+    pictures = np.zeros((len(found), size, size, 3), np.uint8)
+    damaged = []
+    for row, name in enumerate(found.names):
+        try:
+            pictures[row] = fitted(found.picture(row), size, fit, colour)
+        except GantkError as error:
+            damaged.append((name, str(error)))
+    return pictures, damaged
+
+
+def fitted(pixels: np.ndarray, size: int, fit: Fit, colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture as training sees it: laid on a colour, and made a square.
+
+    Args:
+        pixels: (H, W, C) uint8; C 2 and 4 end with alpha.
+        size: side of the square.
+        fit: "pad" puts the colour around, "crop" cuts what sticks out, "stretch" changes the proportions.
+        colour: red, green, blue, 0 to 255.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    from gantoolkit.scan import conform
+
+    paper = np.array(colour, np.uint32)
+    if pixels.shape[2] in (2, 4):
+        drawn, alpha = pixels[..., :-1].astype(np.uint32), pixels[..., -1:].astype(np.uint32)
+        pixels = ((drawn * alpha + paper * (255 - alpha) + 127) // 255).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    if fit == "pad" and height != width:
+        side = max(height, width)
+        square = np.empty((side, side, 3), np.uint8)
+        square[:] = colour
+        top, left = (side - height) // 2, (side - width) // 2
+        square[top : top + height, left : left + width] = pixels
+        pixels = square
+    return conform(pixels, (size, size), 3, "crop" if fit == "crop" else "stretch")
+
+
+# ---- what is held out ----
+
+
+def values_of(described: Any) -> dict[str, tuple[str, ...]]:
+    """Every attribute's values, both in order, of some pictures' attributes."""
+    found: dict[str, set[str]] = {}
+    for attributes in described:
+        for name, value in attributes.items():
+            found.setdefault(name, set()).add(value)
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def split(found: Captioned, held_out: float) -> tuple[list[int], list[int], str]:
+    """(rows to train on, rows kept aside, how that was decided).
+
+    The data's own split wins. Else pictures with equal attributes come to one side, and every value of an attribute
+    stays in training: only combinations are new. Without attributes, pictures with the same first caption stay
+    together. A side depends on names of attributes and on captions alone, by their hashes.
+    """
+    own = [found.split(row) for row in range(len(found))]
+    rows = list(range(len(found)))
+    if any(own):
+        test = [row for row in rows if own[row] == "test"]
+        train = [row for row in rows if own[row] != "test"]
+        if not train:
+            return test, [], "all pictures are of the split test, and are trained on"
+        return train, test, f"{len(test):,} of {len(rows):,} pictures are held out by the data's own split"
+    described = [found.attributes(row) for row in rows]
+    held = held_combinations(described, held_out)
+    if held:
+        keys = [_combination(attributes) for attributes in described]
+        what = f"combinations of attributes ({len(held):,} of {len(set(keys)):,})"
+    else:
+        keys = [texts.normalised(found.captions(row)[0]) for row in rows]
+        held = {key for key in set(keys) if share(key) < held_out}
+        held = set() if held == set(keys) else held
+        what = "captions"
+    test = [row for row in rows if keys[row] in held]
+    train = [row for row in rows if keys[row] not in held]
+    return train, test, f"{len(test):,} of {len(rows):,} pictures are held out by {what}"
+
+
+def held_combinations(described: Sequence[Mapping[str, str]], held_out: float) -> set[str]:
+    """Combinations of attributes to keep aside, such that each single value is in one that is not."""
+    combinations = {_combination(attributes): attributes for attributes in described if attributes}
+    ordered = sorted(combinations, key=share, reverse=True)  # those to train on first
+    held: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    for key in ordered:
+        values = set(combinations[key].items())
+        if share(key) < held_out and values <= seen:
+            held.add(key)
+        seen |= set() if key in held else values
+    return held
+
+
+def _combination(attributes: Mapping[str, str]) -> str:
+    """One text for equal attributes, "" for none."""
+    return repr(sorted(attributes.items())) if attributes else ""
+
+
+def share(key: str) -> float:
+    """0 to 1 by a text's hash."""
+    return int.from_bytes(hashlib.sha256(key.encode(errors="replace")).digest()[:4], "big") / 2**32
