@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gantk_generate.options import GenerateConfig
 from gantoolkit import losses
-from gantoolkit.augment import AdaptiveStrength, Augment
-from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Step, Term
+from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Term
 from gantoolkit.gauges import watch
 from gantoolkit.schedule import Cosine
+from gantoolkit.view import View
 
 
 def make(
@@ -23,7 +23,7 @@ def make(
     *,
     latent: int,
     gamma: float,
-    view: View | None = None,
+    shown_as: View | None = None,
     gauges: Sequence[Gauge] = (),
 ) -> Game:
     """The game that `config` describes, on these networks.
@@ -33,11 +33,11 @@ def make(
     Args:
         latent: numbers a sample is made from.
         gamma: strength of the penalty at the start.
-        view: how the critic sees samples; made from `config` when None.
+        shown_as: how the critic sees samples; made from `config` when None.
         gauges: measurements of the game's health.
     """
     loss = losses.adversarial(config.loss)
-    view = view or View(config)
+    seen = shown_as or view(config)
     path_length = PathLength()
     shapes = getattr(generator, "noise_shapes", ())
 
@@ -51,7 +51,7 @@ def make(
 
     def shown(ctx: Context, kind: str) -> Tensor:
         """Real or fake samples as the critic gets to see them."""
-        return ctx.memo(f"shown {kind}", lambda: view(ctx["image"] if kind == "real" else fake(ctx), ctx.rand))
+        return ctx.memo(f"shown {kind}", lambda: seen(ctx["image"] if kind == "real" else fake(ctx), ctx.rand))
 
     def judge(ctx: Context) -> Callable[[Tensor], Tensor]:
         return lambda x: ctx.networks["critic"](x, _label(ctx))
@@ -101,8 +101,8 @@ def make(
         )
 
     state: dict[str, Stateful] = {}
-    if view.adaptive is not None:
-        state["strength"] = view.adaptive
+    if seen.adaptive is not None:
+        state["strength"] = seen.adaptive
     if config.path_length:
         state["path length"] = path_length
     betas = (config.beta1, config.beta2)
@@ -128,38 +128,14 @@ def make(
             Phase("generator", "generator", generator_terms),
         ],
         state=state,
-        after_step=view.after_step if view.adaptive is not None else None,
+        after_step=seen.after_step if seen.adaptive is not None else None,
         gauges=gauges,
     )
 
 
-class View:
-    """What the critic sees of a sample: itself, or, with few data, a changed one; reals and fakes alike.
-
-    Attributes:
-        adaptive: moves the strength with the critic's overfitting; None where the strength is fixed or nothing is done.
-    """
-
-    def __init__(self, config: GenerateConfig) -> None:
-        self.augment = Augment(config.augment) if config.augment else None
-        self.fixed = config.strength
-        self.adaptive: AdaptiveStrength | None = None
-        if self.augment is not None and self.fixed is None:
-            relativistic = losses.adversarial(config.loss).needs_real
-            self.adaptive = AdaptiveStrength("win" if relativistic else "sign", ramp_nimg=config.ramp_nimg)
-
-    def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
-        """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""
-        if self.augment is None:
-            return x
-        strength = self.adaptive.p if self.adaptive is not None else self.fixed
-        return self.augment(x, strength or 0.0, rand)
-
-    def after_step(self, step: Step) -> None:
-        """Move the strength, and log it."""
-        assert self.adaptive is not None
-        self.adaptive.update(step)
-        step.values["augment/strength"] = self.adaptive.p
+def view(config: GenerateConfig) -> View:
+    """How the critic sees samples."""
+    return View(config.augment, config.strength, config.loss, config.ramp_nimg)
 
 
 class PathLength:

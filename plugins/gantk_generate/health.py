@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gantk_generate.data import Data
-from gantk_generate.game import View
 from gantk_generate.options import GenerateConfig
 from gantoolkit import gauges as core
 from gantoolkit.game import Gauge
+from gantoolkit.view import View
 
 PROBE = 256  # samples of a look
 LEAST = 16  # fewer reals say nothing about variety

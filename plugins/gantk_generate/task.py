@@ -76,9 +76,9 @@ class Generate(Task):
         gamma = config.gamma
         if gamma is None:
             gamma = losses.gamma_rule(height * width, config.batch, config.penalty)
-        view = game.View(config)
+        view = game.view(config)
         gauges = health.gauges(config, dataset, generator, critic, view)
-        return game.make(config, generator, critic, latent=config.latent, gamma=gamma, view=view, gauges=gauges)
+        return game.make(config, generator, critic, latent=config.latent, gamma=gamma, shown_as=view, gauges=gauges)
 
     def sample(  # type: ignore[override]
         self, config: GenerateConfig, dataset: Data, networks: Mapping[str, nn.Module]

@@ -128,10 +128,10 @@ def test_resuming_with_adaptive_augmentation_is_exact() -> None:
 def test_a_fixed_strength_has_no_state_and_zero_changes_nothing() -> None:
     played = engine(augment="color", strength=0.0)
     assert not played.game.state and played.game.after_step is None
-    view = game.View(GenerateConfig(augment="color,translation", strength=0.0))
+    view = game.view(GenerateConfig(augment="color,translation", strength=0.0))
     x = torch.rand(4, 1, SIZE, SIZE) * 2 - 1
     assert torch.equal(view(x, lambda *shape: torch.rand(4, *shape)), x)
-    assert game.View(GenerateConfig())(x, torch.rand) is x
+    assert game.view(GenerateConfig())(x, torch.rand) is x
 
 
 def test_nothing_is_drawn_from_torchs_global_numbers() -> None:
