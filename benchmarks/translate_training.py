@@ -10,8 +10,8 @@ memory that it frees; `--hold-memory` lets the peers do so, too.
 Each way has a process of its own; they take turns within each round. Then both play `--steps` steps from the same
 weights, with the same batches and the same draws from the pool (dropout is off, whose draws depend on the layout); the
 rates fall in the second half. A game is chaotic: what differs by rounding at first is apart after some dozens of steps.
-How far, the peers' way in channels_last shows: the same arithmetic, summed in another order. With `--double` (best at
-`--size 64 --channels 16`) rounding stays small enough to tell it from a mistake.
+How far, the peers' way in channels_last shows: the same arithmetic, summed in another order. With `--double --lr 2e-5`
+(and `--size 64 --channels 16`) rounding stays small enough to tell it from a mistake.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def work(arguments: argparse.Namespace) -> None:
     config = TranslateConfig(
         game=arguments.game, channels=arguments.channels, critic_channels=arguments.channels, size=arguments.size,
         blocks=arguments.blocks or (8 if arguments.game == "pix2pix" else 9), dropout=arguments.dropout, ema_nimg=0,
-        nimg=arguments.nimg,
+        nimg=arguments.nimg, lr=arguments.lr,
     )  # fmt: skip
     if arguments.worker == "ours":
         step = ours(config)
@@ -67,7 +67,7 @@ class Worker:
     """One way in a process of its own."""
 
     def __init__(self, name: str, arguments: argparse.Namespace, **changed: Any) -> None:
-        keys = ("game", "size", "channels", "blocks", "threads")
+        keys = ("game", "size", "channels", "blocks", "lr", "threads")
         options = {"worker": name, **{key: getattr(arguments, key) for key in keys}, **changed}
         words = [f"--{key}={value}" for key, value in options.items()]
         words += [f"--{key.replace('_', '-')}" for key in ("double", "hold_memory") if getattr(arguments, key)]
@@ -149,6 +149,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=7, help="0 leaves the times out")
     options.add_argument("--block", type=int, default=2, help="steps of a turn")
     options.add_argument("--steps", type=int, default=200, help="of the loss curves; 0 leaves them out")
+    options.add_argument("--lr", type=float, default=2e-4, help="learning rate; a lower one is less chaotic")
     options.add_argument("--double", action="store_true", help="play in fp64")
     options.add_argument("--hold-memory", action="store_true", help="peers keep the memory they free, too")
     options.add_argument("--worker", choices=["ours", "peers", "layout"], help=argparse.SUPPRESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,37 @@ def test_transposed_convolutions_are_torchs(arguments: tuple[Any, ...], shape: t
     check(plain, fast, torch.randn(shape, dtype=torch.double))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_instance_norm_is_torchs(batch: int) -> None:
+def test_instance_norm_has_torchs_second_derivatives() -> None:
     torch.manual_seed(0)
-    x = torch.randn(batch, 5, 6, 7, dtype=torch.double)
-    check(nn.InstanceNorm2d(5), layers.InstanceNorm(5), x)
+    check(nn.InstanceNorm2d(5), layers.InstanceNorm(5), torch.randn(3, 5, 6, 7, dtype=torch.double))
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": Tensor.contiguous,
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "part": lambda x: F.pad(x, (0, 2, 0, 1)).contiguous(memory_format=torch.channels_last)[:, :, :-1, :-2],
+}
+
+
+@pytest.mark.parametrize("gradient", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("precision", [torch.double, torch.bfloat16])
+def test_instance_norm_is_that_of_its_equation(batch: int, layout: str, gradient: str, precision: torch.dtype) -> None:
+    """Ulyanov et al. 2016 (arXiv:1607.08022), eq. 2, and its gradient, whatever lies in memory how."""
+    torch.manual_seed(0)
+    x, g = (torch.randn(batch, 5, 6, 7, dtype=precision) for _ in range(2))
+    truth = x.double().requires_grad_()
+    centred = truth - truth.mean((2, 3), keepdim=True)
+    expected = centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+    (of_truth,) = torch.autograd.grad(expected, truth, g.double())
+    given = LAYOUTS[layout](x).detach().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+        got = layers.InstanceNorm(5)(given)
+    (of_given,) = torch.autograd.grad(got, given, LAYOUTS[gradient](g))
+    close = CLOSE if precision is torch.double else TOL["instance norm, bf16 relative"]
+    assert (got - expected).norm() <= close * expected.norm()
+    assert (of_given - of_truth).norm() <= close * of_truth.norm()
 
 
 @pytest.mark.parametrize(("m", "r"), [(4, 3), (2, 3), (4, 4), (3, 2)])

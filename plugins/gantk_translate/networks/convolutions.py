@@ -61,9 +61,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def plain_cpu(x: Tensor) -> bool:
     """Whether x is computed with in full precision, here and now, by the CPU."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.ndim != 4:
+    return on_cpu(x) and x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+
+
+def on_cpu(x: Tensor) -> bool:
+    """Whether x is a batch of maps that is computed with here and now, by the CPU."""
+    if x.device.type != "cpu" or x.ndim != 4:
         return False
-    return not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or torch.jit.is_tracing())
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def biased(x: Tensor, bias: Tensor | None) -> Tensor:
