@@ -68,7 +68,7 @@ def ours(config: TranslateConfig) -> Way:
 def peers(config: TranslateConfig, layout: torch.memory_format = torch.contiguous_format) -> Way:
     """The game as peers write it; `layout` is that of the parameters.
 
-    In channels_last torch's instance norm of one picture has a wrong gradient on a CPU (see `layers`): there ours stays.
+    Torch has a wrong gradient of instance norm in channels_last on a CPU (see `layers`): there ours stays.
     """
     return {"pix2pix": Pix2pix, "cyclegan": CycleGAN}[config.game](config, layout).step
 
