@@ -71,8 +71,8 @@ def to_onnx(
         input_name: name of the graph's input.
         output_name: name of the graph's output.
         dynamic: for the input, names of the axes whose sizes stay open.
-        others: further inputs by name, each with an example; their batch is that of the first input, their height and
-            width stay open.
+        others: further inputs by name, each with an example; their batch is that of the first input, height and width
+            of pictures (four axes) stay open.
         check_sizes: input shapes to compare at; the others keep theirs.
         tolerance: largest absolute difference allowed.
 
@@ -86,7 +86,7 @@ def to_onnx(
     if 0 in axes and example.shape[0] == 1:
         example = torch.cat([example, example])  # a traced size of one would become a constant
     examples = [example, *(torch.cat([other] * len(example)) for other in others.values())]
-    open_axes = [axes, *({axis: f"{name}_{word}" if axis else word for axis, word in _AXES.items()} for name in others)]
+    open_axes = [axes, *(_open(name, other) for name, other in others.items())]
     with _frozen(network):
         try:
             with _quiet():
@@ -107,6 +107,11 @@ def to_onnx(
         parity = _compared(network, serialised, check_sizes, tolerance, list(others.values()))
     write_atomically(Path(path), serialised)
     return parity
+
+
+def _open(name: str, example: Tensor) -> dict[int, str]:
+    """Axis → name of the axes of a further input that stay open."""
+    return {axis: f"{name}_{word}" if axis else word for axis, word in _AXES.items() if not axis or example.ndim == 4}
 
 
 def onnx_runner(path: str | Path, threads: int | None = None) -> Runner:
@@ -187,8 +192,10 @@ def _compared(
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for size in sizes:
-        shapes = [size, *((size[0], *other.shape[1:]) for other in others)]
-        given = [torch.rand(shape, generator=generator) for shape in shapes]
+        given = [torch.rand(size, generator=generator)]
+        for other in others:  # pictures are made up; what else there is (ids, masks) may not be just any numbers
+            rows = (size[0], *other.shape[1:])
+            given.append(torch.rand(rows, generator=generator) if other.ndim == 4 else other.expand(rows))
         with torch.inference_mode():
             ours = network(*given)
         theirs = runner(*given)
