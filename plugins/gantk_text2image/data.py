@@ -35,7 +35,7 @@ class Data:
         train, test: rows; `test` is empty where nothing is kept aside.
         attributes: the values of each attribute that training pictures have, both sorted by name.
         labels: int64 (N, K), the number of the value of each attribute; -1 where a picture has none.
-        groups: int64 (N,); pictures with equal attributes (or captions, where there are none) share a number.
+        groups: int64 (N,); pictures that share a caption, or are linked by others that do, have the same number.
         encoder: of the captions; it has learnt from those of training alone.
         notes: what was decided, in words.
 
@@ -53,8 +53,7 @@ class Data:
         self.captions = tuple(row.captions for row in found.rows)
         self.described: tuple[Mapping[str, str], ...] = tuple(row.attributes for row in found.rows)
         self.train, self.test, note = split(found, config.held_out)
-        keys = [_combination(row) or str(words) for row, words in zip(self.described, self.captions, strict=True)]
-        self.groups = np.unique(keys, return_inverse=True)[1].astype(np.int64)
+        self.groups = linked(self.captions)
         self.attributes = values_of(self.described[row] for row in self.train)
         self.labels = np.full((len(self.names), len(self.attributes)), -1, np.int64)
         for column, (name, values) in enumerate(self.attributes.items()):
@@ -85,7 +84,7 @@ class Data:
 
         Returns:
             "image": float32 (3, S, S) in [-1, 1]; "text" and "mask": a row of what the encoder prepared, of the empty
-            text where "dropped" (bool) is True; "group": int64, equal for pictures that may share captions; and where
+            text where "dropped" (bool) is True; "group": int64, equal for pictures that share captions; and where
             there are attributes "attributes": int64 (K,), -1 where the picture has none.
         """
         import torch
@@ -206,8 +205,8 @@ def split(found: Captioned, held_out: float) -> tuple[list[int], list[int], str]
     """(rows to train on, rows kept aside, how that was decided).
 
     The data's own split wins. Else pictures with equal attributes come to one side, and every value of an attribute
-    stays in training: only combinations are new. Without attributes, pictures with the same first caption stay
-    together. A side depends on names of attributes and on captions alone, by their hashes.
+    stays in training: only combinations are new. Without attributes, pictures that share captions stay together, so
+    that all held-out captions are new. Sides follow from hashes of attributes and captions.
     """
     own = [found.split(row) for row in range(len(found))]
     rows = list(range(len(found)))
@@ -223,13 +222,31 @@ def split(found: Captioned, held_out: float) -> tuple[list[int], list[int], str]
         keys = [_combination(attributes) for attributes in described]
         what = f"combinations of attributes ({len(held):,} of {len(set(keys)):,})"
     else:
-        keys = [texts.normalised(found.captions(row)[0]) for row in rows]
+        keys = [found.rows[group].captions[0] for group in linked([row.captions for row in found.rows])]
         held = {key for key in set(keys) if share(key) < held_out}
         held = set() if held == set(keys) else held
         what = "captions"
     test = [row for row in rows if keys[row] in held]
     train = [row for row in rows if keys[row] not in held]
     return train, test, f"{len(test):,} of {len(rows):,} pictures are held out by {what}"
+
+
+def linked(captions: Sequence[Sequence[str]]) -> np.ndarray:
+    """int64 (N,): for each picture the number of the first one that it is linked with by shared captions."""
+    parents = list(range(len(captions)))
+
+    def first(row: int) -> int:
+        while parents[row] != row:
+            parents[row] = parents[parents[row]]
+            row = parents[row]
+        return row
+
+    owners: dict[str, int] = {}
+    for row, said in enumerate(captions):
+        for text in said:
+            one, other = sorted((first(row), first(owners.setdefault(texts.normalised(text), row))))
+            parents[other] = one
+    return np.array([first(row) for row in range(len(captions))], np.int64)
 
 
 def held_combinations(described: Sequence[Mapping[str, str]], held_out: float) -> set[str]:
