@@ -100,6 +100,7 @@ class TranslateConfig(TrainConfig):
     beta2: float = option(0.99, "Adam's second decay rate", ge=0, lt=1)
     steady: float = option(0.3, "share of the training before the rates fall linearly to 0", ge=0, le=1)
     ema_nimg: NonNegativeFloat = option(5_000.0, "half-life of the generator's average, in images; 0 keeps none")
+    init: Path | None = option(None, "model folder whose weights the generator starts from")
     score_pictures: PositiveInt = option(64, "held-out pictures that scores while training look at")
 
     @model_validator(mode="before")

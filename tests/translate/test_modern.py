@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gantk_translate import games, networks
 from gantk_translate.games import modern
 from gantk_translate.networks.critics import joined
 from gantk_translate.options import TranslateConfig
 from gantk_translate.sides import Side
 from gantoolkit import losses
 from gantoolkit.engine import Engine, Settings
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, perceptual_distance
+from gantoolkit.model import Model
 from tests.games import differences
 from tests.tolerances import TOL
 
@@ -201,3 +204,28 @@ def test_a_resumed_game_goes_on_bit_for_bit() -> None:
 def test_what_makes_no_sense_is_said_at_once(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         modern.make(config(**changes), GREY, Side())
+
+
+def test_training_starts_from_a_models_weights(tmp_path: Path) -> None:
+    first = games.make(config(), GREY, Side())
+    state = first.networks()["generator"].state_dict()
+    built = {"generator": networks.generator_config(config(), 1, 3)}
+    Model("translate", built, {"model": state}, "# m\n", "m").save(tmp_path / "m")
+    for stage in (games.HALF, games.FULL):
+        again = games.make(config(init=tmp_path / "m", half_nimg=4), GREY, Side(), stage).networks()
+        close = [torch.allclose(again["generator"].state_dict()[k], v, atol=1e-3) for k, v in state.items()]
+        assert all(close)
+    with pytest.raises(InputError, match="does not fit the generator"):
+        games.make(config(init=tmp_path / "m", channels=16), GREY, Side())
+
+
+def test_the_first_stage_plays_at_half_the_size() -> None:
+    halved = games.make(config(half_nimg=400, size=64), GREY, Side(), games.HALF)
+    batch = {"a": torch.rand(2, 1, 64, 64), "b": torch.rand(2, 3, 64, 64)}
+    assert halved.prepare is not None
+    seen = halved.prepare(batch, torch.Generator())
+    assert seen["b"].shape == (2, 3, 32, 32)
+    assert torch.allclose(seen["a"][0, 0, 0, 0], batch["a"][0, 0, :2, :2].mean())
+    rate: Any = halved.players[0].lr
+    assert rate(399) == rate(0) == config().lr  # the rates do not fall yet
+    assert games.make(config(half_nimg=400, size=64), GREY, Side()).prepare is None

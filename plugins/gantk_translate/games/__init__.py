@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gantoolkit.errors import InputError
 
 if TYPE_CHECKING:
     from gantk_translate.options import TranslateConfig
@@ -30,12 +33,37 @@ def make(config: TranslateConfig, source: Side, target: Side, stage: str = FULL)
     """The game that `config` names; batches have "a" (N, source.planes, h, w) and "b" (N, target.planes, h, w).
 
     In the stage at half the size it sees every batch's 2x2 means, and the rates do not fall yet.
+
+    Raises:
+        UsageError: options that do not suit the game or the sides.
+        InputError: a model to start from that does not fit.
     """
     module = import_module(f"gantk_translate.games.{MODULES[config.game]}")
-    if stage == FULL:
-        return module.make(config, source, target)
-    first = {"size": config.size // 2, "nimg": config.half_nimg, "steady": 1.0}
-    return replace(module.make(config.model_copy(update=first), source, target), prepare=_halved)
+    if stage == HALF:
+        first = {"size": config.size // 2, "nimg": config.half_nimg, "steady": 1.0}
+        game = replace(module.make(config.model_copy(update=first), source, target), prepare=_halved)
+    else:
+        game = module.make(config, source, target)
+    if config.init is not None:
+        _start(game, config.init)
+    return game
+
+
+def _start(game: Game, init: Path) -> None:
+    """Load a model's weights into the networks that translate; a later stage goes on from the stage before."""
+    from gantoolkit.model import MAIN, find
+
+    weights, networks = find("translate", init).weights, game.networks()
+    for name, variant in (("generator", MAIN), ("back", "back")):
+        if name in networks and variant in weights:
+            try:
+                networks[name].load_state_dict(dict(weights[variant]))
+            except RuntimeError as error:
+                raise InputError(
+                    f"the model {init} does not fit the generator that is to start from it",
+                    expected="the same sides and generator options",
+                    remedy="give the options of its config.json",
+                ) from error
 
 
 def _halved(batch: Mapping[str, Any], rng: object) -> Mapping[str, Any]:

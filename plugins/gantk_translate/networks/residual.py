@@ -1,8 +1,9 @@
 """The modern translator: residual blocks at every size, skips between halves, attention over the smallest map.
 
 A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of residual blocks that start as the identity (Fixup: Zhang et al.
-2019, arXiv:1901.09321, section 3), so that nothing needs normalising: a picture's result depends on no batch, and without attention on no pixel farther away than `overlap`. The largest map has
-one position for each `patch` of pixels; the input's own pixels join again at full size, so that fine lines survive.
+2019, arXiv:1901.09321, section 3), so that nothing needs normalising: a picture's result depends on no batch, and
+without attention on no pixel farther away than `overlap`. The largest map has one position for each `patch` of pixels;
+the input's own pixels join again at full size, so that fine lines survive.
 
 Shapes: N batch, Ca and Cb planes of source and target, H, W size in pixels.
 """
