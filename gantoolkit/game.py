@@ -253,12 +253,17 @@ class Draws:
         return draws
 
     def take(self, draw: Callable[[Sequence[int], torch.Generator], Tensor], shape: Sequence[int]) -> Tensor:
-        if self._next == len(self._made):
-            self._made.append(draw((self.full * self.world, *shape), self.generator))
-        everything = self._made[self._next]
-        self._next += 1
+        """The numbers of the rows that are served, of those drawn for all."""
+        everything = self.alike(draw, (self.full * self.world, *shape))
         offset = self.rank * self.full
         return everything[offset + self.start : offset + self.stop].to(self.device, non_blocking=True)
+
+    def alike(self, draw: Callable[[Sequence[int], torch.Generator], Tensor], shape: Sequence[int]) -> Tensor:
+        """Numbers on the CPU that are the same for all rows."""
+        if self._next == len(self._made):
+            self._made.append(draw(shape, self.generator))
+        self._next += 1
+        return self._made[self._next - 1]
 
 
 @dataclass
@@ -318,6 +323,10 @@ class Context:
     def randint(self, high: int, *shape: int) -> Tensor:
         """Integers in 0..high-1, size × shape."""
         return self.draws.take(lambda s, g: torch.randint(0, high, tuple(s), generator=g), shape)
+
+    def chosen(self, high: int, count: int) -> list[int]:
+        """Integers in 0..high-1 that are the same for every row of the joined batch, so for all micro-batches."""
+        return self.draws.alike(lambda s, g: torch.randint(0, high, tuple(s), generator=g), (count,)).tolist()
 
     def memo(self, key: str, make: Callable[[], Any]) -> Any:
         """`make()`, once for this move and micro-batch: two terms share one forward pass."""

@@ -101,6 +101,7 @@ def test_draws_are_the_rows_of_the_joined_batch(world, micro):
 
     g = generator()
     expected = [normal((8, 3), g), normal((8,), g)]
+    alike = normal((2,), g)
     rows: list[list[torch.Tensor]] = [[], []]
     for rank in range(world):
         draws = Draws(generator(), world=world, rank=rank, device=torch.device("cpu"))
@@ -110,6 +111,7 @@ def test_draws_are_the_rows_of_the_joined_batch(world, micro):
             draws.rows(i * size, (i + 1) * size, local)
             rows[0].append(draws.take(normal, (3,)))
             rows[1].append(draws.take(normal, ()))
+            assert torch.equal(draws.alike(normal, (2,)), alike)
     assert all(torch.equal(torch.cat(r), e) for r, e in zip(rows, expected, strict=True))
 
 

@@ -137,7 +137,7 @@ class _Terms:
 
     def _perceptual(self, ctx: Context) -> Tensor:
         # a random offset against the extractor's grid of strides: a fixed one is answered with a checkerboard
-        top, left = ctx.randint(SHIFT, 2)[0].tolist()
+        top, left = ctx.chosen(SHIFT, 2)
         output, truth = upscaled(ctx)[:, :, top:, left:], ctx["hr"][:, :, top:, left:]
         return features.perceptual_distance(output, truth, self.extractor).mean()
 

@@ -177,7 +177,7 @@ def test_it_learns_a_mask() -> None:
 
 
 def test_micro_batches_give_the_same_losses() -> None:
-    whole, cut = engine(perceptual_weight=0), engine(perceptual_weight=0, accumulate=2)
+    whole, cut = engine(), engine(accumulate=2)
     for name, network in whole.game.networks().items():
         cut.game.networks()[name].load_state_dict(network.state_dict())
     one, other = whole.step().losses, cut.step().losses

@@ -118,7 +118,7 @@ class _Terms:
     def _perceptual(self, ctx: Context) -> Tensor:
         # a random offset against the extractor's grid of strides: a fixed one is answered with a checkerboard
         room = min(SHIFT, self.config.size - self.extractor.min_size + 1)
-        top, left = ctx.randint(room, 2)[0].tolist()
+        top, left = ctx.chosen(room, 2)
         output, truth = (_seen(x[:, :, top:, left:]) for x in (translated(ctx), ctx["b"]))
         return features.perceptual_distance(output, truth, self.extractor).mean()
 
