@@ -302,7 +302,7 @@ def classification_accuracy_score(
     return MetricCard("CAS", card.value, card.unit, card.n, card.protocol, card.interval)
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """The score interval of a share, 95 % by default: Wilson 1927, JASA 22(158); inside [0, 1] even at its ends."""
     share = successes / n
     centre = share + z**2 / (2 * n)
