@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import MAIN, Model
 
 READER = "text"  # the weights of what reads the prompt
+LONGEST = 10_000  # characters of a prompt: a longer one is a file by mistake
 
 
 class Painter:
@@ -33,23 +35,25 @@ class Painter:
         size: S. latent: numbers that a picture is made from.
 
     Raises:
-        InputError: weights that do not fit, or an encoder that is not here.
+        InputError: a config or weights that do not fit. UsageError: an encoder that is not here.
     """
 
     def __init__(self, model: Model, device: str = "auto", precision: str = "fp32") -> None:
-        built = model.config["generator"]
-        self.name, self.size, self.latent = model.name, int(built["size"]), int(built["latent"])
+        self.name = model.name
         self.device = torch.device(devices.pick_device(device))
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         self.dtype = dtypes[devices.pick_precision(precision, self.device.type)]
-        self.encoder = texts.from_dict(model.config["encoder"])
-        self.generator, self.reader = TextGenerator(**built), self.encoder.network()
-        for network, weights in ((self.generator, MAIN), (self.reader, READER)):
-            try:
+        try:
+            built = model.config["generator"]
+            self.size, self.latent = int(built["size"]), int(built["latent"])
+            self.encoder = texts.from_dict(model.config["encoder"])
+            self.generator, self.reader = TextGenerator(**built), self.encoder.network()
+            for network, weights in ((self.generator, MAIN), (self.reader, READER)):
                 network.load_state_dict(model.weights[weights])
-            except (KeyError, RuntimeError) as error:
-                raise InputError(f"the weights of the model {model.name} do not fit its networks: {error}") from error
-            network.to(self.device).eval().requires_grad_(False)
+                network.to(self.device).eval().requires_grad_(False)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise InputError(f"weights and config of the model {model.name} do not fit together: {why}") from error
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(
@@ -69,7 +73,7 @@ class Painter:
                 arXiv:1812.04948, section B, here in z).
 
         Raises:
-            UsageError: an empty prompt.
+            UsageError: an empty prompt, or one of more than 10,000 characters.
         """
         asked = [prompts] if isinstance(prompts, str) else list(prompts)
         rows = [(prompt, seed + i) for prompt in asked for i in range(number)]
@@ -93,15 +97,18 @@ class Painter:
         """(tokens (1, T, D), mask (1, T), sentence (1, D)) of a prompt.
 
         Raises:
-            UsageError: it says nothing.
+            UsageError: it says nothing, or is too long.
         """
-        if not any(texts.is_word(word) for word in texts.words(prompt)):
-            raise UsageError("the prompt is empty", expected="words, such as a red apple", actual=repr(prompt))
-        return self._read(prompt)
+        return self._read(checked(prompt))
 
     def unknown(self, prompt: str) -> list[str]:
         """Words of the prompt that no caption had which the model learnt from."""
         return self.encoder.unknown(prompt)
+
+    def cut(self, prompt: str) -> bool:
+        """Whether the prompt has more tokens than the model reads: its last character changes nothing."""
+        whole, shorter = (self.encoder.prepare([text]) for text in (prompt.rstrip(), prompt.rstrip()[:-1]))
+        return bool(whole["mask"].all()) and torch.equal(whole["text"], shorter["text"])
 
     def render(self, read: tuple[Tensor, Tensor, Tensor], z: Tensor, guidance: float = 1.0) -> np.ndarray:
         """(S, S, 3) uint8 of what was read and noise (1, latent).
@@ -110,14 +117,19 @@ class Painter:
         does with scores (Ho & Salimans 2022, arXiv:2207.12598, eq. 6); the tokens stay the prompt's.
         """
         tokens, mask, sentence = read
+        z = z.to(self.device)
         with torch.inference_mode(), self._mixed():
-            z = z.to(self.device)
             w = self.generator.mapping(z, sentence)
             if guidance != 1:
-                plain = self.generator.mapping(z, self._read("")[2])
+                plain = self.generator.mapping(z, self._silence)
                 w = plain + guidance * (w - plain)
             picture = self.generator.synthesis(w, tokens, mask)
         return to_uint8(picture)[0]
+
+    @cached_property
+    def _silence(self) -> Tensor:
+        """The sentence (1, D) of no words."""
+        return self._read("")[2]
 
     def _read(self, prompt: str) -> tuple[Tensor, Tensor, Tensor]:
         prepared = {key: value.to(self.device) for key, value in self.encoder.prepare([prompt]).items()}
@@ -127,6 +139,20 @@ class Painter:
 
     def _mixed(self) -> Any:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def checked(prompt: str) -> str:
+    """The prompt, if it says something.
+
+    Raises:
+        UsageError: it is empty or only punctuation, or has more than 10,000 characters.
+    """
+    if len(prompt) > LONGEST:
+        actual = f"{len(prompt):,}, beginning with {prompt[:20]!r}"
+        raise UsageError("the prompt is too long", expected=f"at most {LONGEST:,} characters", actual=actual)
+    if not any(texts.is_word(word) for word in texts.words(prompt)):
+        raise UsageError("the prompt is empty", expected="words, such as a red apple", actual=repr(prompt[:20]))
+    return prompt
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:

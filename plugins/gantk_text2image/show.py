@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,17 @@ if TYPE_CHECKING:
     from gantk_text2image.data import Data
 
 LEAST_SIDE = 128  # pixels: smaller pictures are shown larger by whole factors
-LETTERS = 24  # of a caption under a picture of that side
+LETTER, LETTERS = 6, 30  # pixels of a letter over a small picture; over a larger one letters grow, and so many fit
 ROWS, EACH = 6, 3  # prompts of a sheet while training, and pictures of each
 
 
 def sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> np.ndarray:
-    """Pictures (S, S, 3) uint8 in rows, each under its caption, which is shortened to fit; (H, W, 3) uint8."""
+    """Pictures (S, S, 3) uint8 in rows, each under its caption, which is cut to fit; (H, W, 3) uint8."""
     factor = -(-LEAST_SIDE // max(picture.shape[0] for picture in pictures))
     cells = [picture.repeat(factor, 0).repeat(factor, 1) for picture in pictures]
-    letters = LETTERS * cells[0].shape[1] // LEAST_SIDE
-    return contact_sheet(cells, columns, [textwrap.shorten(text, letters, placeholder="…") for text in captions])
+    letters = min(cells[0].shape[1] // LETTER, LETTERS)
+    short = (text if len(text) <= letters else f"{text[: letters - 1].rstrip()}…" for text in captions)
+    return contact_sheet(cells, columns, list(short))
 
 
 def while_training(

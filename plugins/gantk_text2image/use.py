@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gantk_text2image.options import RunOptions
-from gantk_text2image.painter import Painter
+from gantk_text2image.painter import Painter, checked
 from gantk_text2image.show import sheet
-from gantoolkit import images
+from gantoolkit import images, texts
 from gantoolkit.animation import ANIMATED, write_animation
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
@@ -24,32 +24,31 @@ from gantoolkit.task import Console
 
 FOLDER = Path("gantk-text2image")
 SAMPLES = ("a red apple", "a yellow star", "a blue fish", "a green tree")
-LONGEST = 10_000  # characters of a prompt: a longer one is a file by mistake
-SHOWN = 64  # pictures of a sheet
-STEPS, RATE = 16, 16  # frames from one prompt to the next, frames a second
+NAME = 60  # bytes of a prompt in a file's name
+SHOWN, COLUMNS = 64, 8  # pictures of a sheet, and of its rows
+STRIP, STEPS, RATE = 8, 16, 16  # pictures of a strip; frames of an animation from prompt to prompt, and a second
 
 
 def run(options: RunOptions, console: Console) -> int:
     """Write what was asked for; 0 when done."""
-    started = time.perf_counter()
-    painter = Painter(find("text2image", options.model), options.device, options.precision)
-    asked = list(prompts(options.prompts)) or list(SAMPLES)
-    for prompt in asked:
-        if unknown := painter.unknown(prompt):
-            console.warn(f"{prompt[:60]!r}: the model {painter.name} does not know {', '.join(unknown[:8])}")
+    asked = prompts(options.prompts) if options.prompts else list(SAMPLES)
     if options.interpolate is not None:
-        return _between(painter, asked, options, options.interpolate, console)
+        return _between(asked, options, options.interpolate, console)
+    return _pictures(asked, options, console)
+
+
+def _pictures(asked: Sequence[str], options: RunOptions, console: Console) -> int:
+    started = time.perf_counter()
     folder = options.out or FOLDER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", expected="a folder", remedy="name another one with -o")
     rows = [(prompt, options.seed + i) for prompt in asked for i in range(options.number)]
+    if options.grid:
+        rows = rows[:SHOWN]
     targets = [] if options.grid else [folder / name for name in names(rows)]
     grid = folder / "grid.png"
-    taken = [path for path in [*targets, grid] if path.exists()]
-    if taken and not options.force:  # before any work, and not after half of it
-        raise UsageError(f"{taken[0]} exists already", remedy="overwrite it with --force, or name a folder with -o")
-    for prompt in asked:
-        painter.read(prompt)  # an empty one is said before anything is written
+    _refuse([*targets, grid], options.force)
+    painter = _painter(asked, options, console)
     kept: list[np.ndarray] = []
     with console.progress(len(rows), "pictures", "making pictures") as bar:
         made = painter.pictures(rows, guidance=options.guidance, truncation=options.truncation)
@@ -61,54 +60,78 @@ def run(options: RunOptions, console: Console) -> int:
                 prompt, seed = rows[index]
                 console.result({"path": str(targets[index]), "prompt": prompt, "seed": seed, "model": painter.name})
             bar.advance(1)
-    columns = options.number if options.number > 1 else min(8, len(kept))
-    images.write(Picture(sheet(kept, [prompt for prompt, _ in rows[: len(kept)]], columns)), grid, force=options.force)
+    columns = options.number if 1 < options.number <= COLUMNS else COLUMNS
+    images.write(Picture(sheet(kept, [prompt for prompt, _ in rows[:SHOWN]], columns)), grid, force=options.force)
     seconds = time.perf_counter() - started
     what = "picture" if len(rows) == 1 else "pictures"
     console.say(f"{len(rows)} {what} by {painter.name} in {seconds:.1f} s, in {folder}")
-    console.say(f"all on one sheet: {grid}")
+    whole = len(kept) == len(asked) * options.number
+    console.say(f"{'all' if whole else f'the first {len(kept)}'} on one sheet: {grid}")
     if not options.prompts:
         console.say('next: gantk run text2image "YOUR WORDS"')
     console.result({"sheet": str(grid), "number": len(rows), "seconds": round(seconds, 3)})
     return 0
 
 
-def prompts(given: Sequence[str]) -> Iterator[str]:
+def _refuse(targets: Iterable[Path], force: bool) -> None:
+    """Before any work, and not after half of it."""
+    taken = next((path for path in targets if path.exists()), None)
+    if taken is not None and not force:
+        raise UsageError(f"{taken} exists already", remedy="overwrite it with --force, or choose another name")
+
+
+def _painter(asked: Sequence[str], options: RunOptions, console: Console) -> Painter:
+    """The model, which says what it will not heed in the prompts."""
+    painter = Painter(find("text2image", options.model), options.device, options.precision)
+    for prompt in dict.fromkeys(asked):
+        if unknown := painter.unknown(prompt):
+            more = f" and {len(unknown) - 8:,} more" if len(unknown) > 8 else ""
+            console.warn(f"{prompt[:60]!r}: the model {painter.name} does not know {', '.join(unknown[:8])}{more}")
+        if painter.cut(prompt):
+            console.warn(f"{prompt[:60]!r}: too long for the model {painter.name}, which reads only its beginning")
+    return painter
+
+
+def prompts(given: Sequence[str]) -> list[str]:
     """What the arguments say: texts, `.txt` files with a prompt a line, `-` for standard input; no empty lines.
 
     Raises:
-        InputError: a file that cannot be read as text. UsageError: a prompt of more than 10,000 characters.
+        InputError: a file that cannot be read as text, or has no line. UsageError: see `painter.checked`.
     """
+    found: list[str] = []
     for word in given:
         if word == "-":
-            found = sys.stdin.read().splitlines()
+            found += _lines("standard input", sys.stdin.buffer.read())
         elif word.lower().endswith(".txt"):
             try:
-                found = Path(word).read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-                raise InputError(f"cannot read {word}: {why}") from error
+                found += _lines(word, Path(word).read_bytes())
+            except OSError as error:
+                raise InputError(f"cannot read {word}: {error.strerror or error}") from error
         else:
-            yield _short(word)
-            continue
-        yield from (_short(line.strip()) for line in found if line.strip())
+            found.append(texts.composed(word))
+    return [checked(prompt) for prompt in found]
 
 
-def _short(prompt: str) -> str:
-    if len(prompt) > LONGEST:
-        raise UsageError(
-            "the prompt is too long", expected=f"at most {LONGEST:,} characters", actual=f"{len(prompt):,}"
-        )
-    return prompt
+def _lines(name: str, content: bytes) -> list[str]:
+    try:
+        lines = texts.composed(content.decode("utf-8-sig")).splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {name}: it is not UTF-8") from error
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise InputError(f"{name} has no prompt", expected="one a line")
+    return found
 
 
 def names(rows: Sequence[tuple[str, int]]) -> list[str]:
-    """A file's name for each (prompt, seed): the words and the seed, each name once."""
-    found: dict[str, int] = {}
+    """A file's name for each (prompt, seed): the words and the seed, and a number where that is taken."""
+    found: dict[str, None] = {}
     for prompt, seed in rows:
-        plain = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "prompt"
-        name = f"{plain}-{seed:04d}"
-        found[f"{name}-{sum(key.startswith(name) for key in found) + 1}" if name in found else name] = seed
+        plain = "-".join(word for word in texts.words(prompt) if word[0].isalnum())
+        plain = plain.encode()[:NAME].decode(errors="ignore").rstrip("-") or "prompt"
+        stem = f"{plain}-{seed:04d}"
+        tries = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+        found[next(name for name in tries if name not in found)] = None
     return [f"{name}.png" for name in found]
 
 
@@ -124,36 +147,57 @@ def enlarged(pictures: Iterator[np.ndarray], scale: int, device: str) -> Iterato
         yield enlarge(np.ascontiguousarray(picture))
 
 
-def _between(painter: Painter, asked: Sequence[str], options: RunOptions, target: Path, console: Console) -> int:
-    """A strip or an animation through the prompts: one noise, texts mixed in a straight line."""
+# ---- from prompt to prompt ----
+
+
+def _between(asked: Sequence[str], options: RunOptions, target: Path, console: Console) -> int:
+    """A strip or an animation through the prompts."""
     if len(asked) < 2:
-        raise UsageError("an interpolation goes through at least 2 prompts", actual=f"{len(asked)}")
-    if target.exists() and not options.force:
-        raise UsageError(f"{target} exists already", remedy="overwrite it with --force")
+        raise UsageError("an interpolation goes through at least 2 prompts", actual=len(asked))
     moving = target.suffix.lower() in ANIMATED
-    steps = STEPS if moving else max(2, 8 // (len(asked) - 1))
-    read = [painter.read(prompt) for prompt in asked]
-    z = painter.noise(options.seed) * options.truncation
+    if not moving:
+        images.format_for(target)
+    _refuse([target], options.force)
+    painter = _painter(asked, options, console)
+    steps = STEPS if moving else max(2, STRIP // (len(asked) - 1))
     frames = []
     with console.progress((len(asked) - 1) * steps + 1, "frames", "making frames") as bar:
-        for (tokens, mask, sentence), (others, other_mask, other) in pairwise(read):
-            for step in range(steps):
-                share = step / steps
-                # both texts' tokens side by side; those of the farther one fade, and are gone at the ends
-                mixed = (
-                    torch.cat([tokens * (1 - share), others * share], 1),
-                    torch.cat([mask & torch.tensor(share < 1), other_mask & torch.tensor(share > 0)], 1),
-                    torch.lerp(sentence, other, share),
-                )
-                frames.append(painter.render(mixed, z, options.guidance))
-                bar.advance(1)
-        frames.append(painter.render(read[-1], z, options.guidance))
-        bar.advance(1)
+        made = between(painter, asked, steps, options.seed, options.guidance, options.truncation)
+        for frame in enlarged(made, options.upscale, options.device):
+            frames.append(frame)
+            bar.advance(1)
     if moving:
         write_animation((sheet([frame], [""], 1) for frame in frames), target, RATE)
     else:
-        under = [asked[i // steps] if i % steps == 0 else "" for i in range(len(frames))]
-        images.write(Picture(sheet(frames, under, len(frames))), target, force=options.force)
+        over = [asked[i // steps] if i % steps == 0 else "" for i in range(len(frames))]
+        images.write(Picture(sheet(frames, over, len(frames))), target, force=options.force)
     console.result({"path": str(target), "frames": len(frames)})
     console.say(f"{len(frames)} pictures: {target}")
     return 0
+
+
+def between(
+    painter: Painter, asked: Sequence[str], steps: int, seed: int, guidance: float, truncation: float
+) -> Iterator[np.ndarray]:
+    """Each prompt's own picture of a seed, and `steps` - 1 pictures on the way to the next."""
+    z = painter.noise(seed) * truncation
+    read = [painter.read(prompt) for prompt in asked]
+    for one, other in pairwise(read):
+        yield painter.render(one, z, guidance)
+        for step in range(1, steps):
+            yield painter.render(_mixed(one, other, step / steps), z, guidance)
+    yield painter.render(read[-1], z, guidance)
+
+
+def _mixed(
+    one: tuple[Tensor, Tensor, Tensor], other: tuple[Tensor, Tensor, Tensor], share: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What was read of two prompts as one: `share` of the other's tokens and sentence.
+
+    The tokens lie side by side. An attention adds its mask to the exponents, so that the log of a share scales weights.
+    """
+    masks = [
+        torch.zeros_like(mask, dtype=tokens.dtype).masked_fill(~mask, -torch.inf) + torch.tensor(part).log().item()
+        for (tokens, mask, _), part in ((one, 1 - share), (other, share))
+    ]
+    return torch.cat([one[0], other[0]], 1), torch.cat(masks, 1), torch.lerp(one[2], other[2], share)
