@@ -6,7 +6,7 @@ Shapes: N pictures, S pixels a side.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,13 +30,24 @@ def are_shapes(described: Described) -> bool:
     )
 
 
-class Exact:
-    """Reads pictures of the recipe of shapes by geometry; see `recipes.reading.agreement` for what the names mean."""
+class Reader(Protocol):
+    """Reads what is said of pictures in them. `protocol` is what its figures depend on."""
 
-    protocol: ClassVar[Settings] = {"reader": "exact"}
+    protocol: Settings
 
     def __call__(self, described: Described, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """How much of what is said is seen, name -> float64 (N,) in [0, 1], NaN where nothing of the kind is said."""
+        ...
+
+
+class Exact:
+    """Reads pictures of the recipe of shapes by geometry; see `recipes.reading.agreement` for what the names mean."""
+
+    def __init__(self) -> None:
+        self.protocol: Settings = {"reader": "exact"}
+
+    def __call__(self, described: Described, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """As of `Reader`."""
         from gantk_text2image.recipes.reading import agreement
 
         found = [agreement(row, picture) for row, picture in zip(described, pictures, strict=True)]
@@ -80,7 +91,7 @@ class Fitted:
             )
 
     def __call__(self, described: Described, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """As of `Exact`; values that the classifier never saw are left out, too."""
+        """As of `Reader`; values that the classifier never saw are left out, too."""
         small = smaller(pictures)
         found = {}
         for name, values in self.values.items():
@@ -100,7 +111,7 @@ def smaller(pictures: np.ndarray) -> np.ndarray:
 
 
 def cards(seen: Mapping[str, np.ndarray], protocol: Settings, *, kind: str = "", of: str = "") -> list[MetricCard]:
-    """The mean of each attribute over the pictures of which it is said, with Wilson's interval (wide for shares).
+    """The mean of each attribute over the pictures of which it is said, with Wilson's interval.
 
     Args:
         seen: what a reader gave.

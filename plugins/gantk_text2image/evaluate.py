@@ -3,26 +3,227 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from gantk_text2image import attributes
-from gantk_text2image.data import Data
-from gantk_text2image.options import Text2ImageConfig
-from gantk_text2image.painter import to_uint8
-from gantoolkit import distributions
-from gantoolkit.features import efficientnet_lite0
-from gantoolkit.featureset import describe
+from gantk_text2image import attributes, figures, matcher, show
+from gantk_text2image.captions import open_captions
+from gantk_text2image.data import Data, background, load, split
+from gantk_text2image.figures import Scored, Settings
+from gantk_text2image.matcher import Matcher
+from gantk_text2image.options import EvalOptions, Text2ImageConfig
+from gantk_text2image.painter import Painter, to_uint8
+from gantoolkit import distributions, images
+from gantoolkit.errors import InputError, UsageError
+from gantoolkit.features import efficientnet_lite0, extractor
+from gantoolkit.featureset import FeatureSet, describe
+from gantoolkit.images import Picture
 from gantoolkit.metrics import MetricCard
+from gantoolkit.model import find
+from gantoolkit.runlog import write_atomically
+from gantoolkit.task import Console
 
 LEAST = 4  # pictures that a distance between sets can be made of
 SMALL = 64  # pixels of the features while training: a twelfth of the work of the usual size
 KID_SUBSETS = 20  # while training: the interval is wider, the time a fifth
 READ = 128  # pictures whose attributes are read while training
 BATCH = 32
+SHOWN, EACH = 8, 3  # prompts of a sheet, and made pictures of each
+
+
+# ---- gantk eval ----
+
+
+def evaluate(options: EvalOptions, console: Console) -> int:
+    """A table, one line a figure with its protocol, JSON rows; cards and a sheet where they are asked for.
+
+    Raises:
+        UsageError: options that do not go together. InputError: data, a model or a matcher that cannot be used.
+    """
+    if options.data is None:
+        raise UsageError("no pictures with captions were named", remedy="gantk eval text2image DATA/ --model MODEL")
+    for what, path in (("sheet", options.sheet), ("cards", options.save)):
+        if path is not None and path.exists():
+            raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
+    extract = extractor(options.features)
+    model = find("text2image", options.model)
+    painter = Painter(model, options.device)
+    data = _Read(options.data, painter.size, model.config)
+    rows, rest = data.part(options.part)
+    scored = Scored.of(data.captions, data.described, rows, options.number, options.seed)
+    console.say(f"{data.note}; {len(scored.rows):,} pictures of {len(set(scored.rows.tolist())):,} rows are made")
+    judge, protocol = _matcher(options, data, rows, rest, console)
+
+    made = _painted(painter, scored, options, console)
+    known: Settings = {"data": options.data.name, "part": options.part, "guidance": options.guidance}
+    known |= {"picture seed": options.seed}
+    real = data.pictures[scored.rows]
+    cards = figures.retrieval_cards(judge, scored, made, real, known | protocol, seed=options.seed, of=painter.name)
+    cards += _attributes(data, rest, scored, made, real, known, options, console, painter.name)
+    fakes = describe(made, extract, source=painter.name, split="made", seed=options.seed)
+    reals = _described(data, rows, extract, options.data.name, options.part)
+    cards += [distributions.frechet(reals, fakes), distributions.kid(reals, fakes, seed=options.seed)]
+    training = _described(data, data.train, extract, options.data.name, "train") if data.train else None
+    if training is not None and options.part == "test":
+        cards.append(distributions.memorised(training, reals, fakes, seed=options.seed))
+    cards += figures.diversity_cards(painter, scored, real, options.guidance, known, seed=options.seed)
+
+    for line in figures.table(cards):
+        console.say(line)
+    for card in cards:
+        console.say(card.line())
+        console.result({"card": card.to_dict()})
+    if options.save is not None:
+        options.save.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.save, json.dumps([card.to_dict() for card in cards], indent=2).encode())
+        console.say(f"cards: {options.save}")
+    if options.sheet is not None:
+        images.write(Picture(_sheet(painter, data, scored, made, fakes, training, options)), options.sheet)
+        console.say(f"sheet: {options.sheet}")
+    return 0
+
+
+class _Read:
+    """Pictures with captions as the model's training saw them, and the split that it made."""
+
+    def __init__(self, folder: Path, size: int, config: Mapping[str, object]) -> None:
+        self.folder, self.config = folder, config
+        found = open_captions(folder)
+        fit, colour = str(config.get("fit", "pad")), background(str(config.get("background", "white")))
+        self.pictures, damaged = load(found, size, fit, colour)  # type: ignore[arg-type]
+        found.refuse(damaged)
+        self.captions = [row.captions for row in found.rows]
+        self.described = [row.attributes for row in found.rows]
+        self.train, self.test, self.note = split(found, float(str(config.get("held_out", 0.1))))
+
+    def part(self, name: str) -> tuple[list[int], list[int]]:
+        """(rows of a part, the other rows).
+
+        Raises:
+            InputError: the part is empty.
+        """
+        everything = sorted(self.train + self.test)
+        rows = {"train": self.train, "test": self.test, "all": everything}[name]
+        if not rows:
+            raise InputError(f"{self.folder} has no captions in the part {name!r}: {self.note}", remedy="--part all")
+        return rows, sorted(set(everything) - set(rows))
+
+
+def _matcher(
+    options: EvalOptions, data: _Read, rows: Sequence[int], rest: Sequence[int], console: Console
+) -> tuple[Matcher, Settings]:
+    """The matcher, kept or fitted, and what its figures depend on. Pictures that are scored are never fitted on."""
+    if options.matcher_data is not None:
+        other = _Read(options.matcher_data, data.pictures.shape[1], data.config)
+        seen = {data.pictures[row].tobytes() for row in rows}
+        kept = [row for row in range(len(other.captions)) if other.pictures[row].tobytes() not in seen]
+        pictures, said, source = other.pictures[kept], [other.captions[row] for row in kept], "separate data"
+    else:
+        if not rest:
+            raise UsageError(
+                "all captions are scored, and none is left to fit the matcher on",
+                remedy="--matcher-data FOLDER, or --part test",
+            )
+        pictures, said, source = (
+            data.pictures[rest],
+            [data.captions[row] for row in rest],
+            "the part that is not scored",
+        )
+    protocol: Settings = {
+        "matcher fitted on": source,
+        "the generator's loss has seen that": "no" if options.matcher_data is not None else "yes",
+    }
+    if options.matcher is not None and options.matcher.exists():
+        made = Matcher.load(options.matcher, pictures.shape[1], matcher.fingerprint(pictures, said))
+    else:
+        with console.progress(matcher.NIMG, "pictures", "fitting the matcher") as bar:
+            made = matcher.fit(
+                pictures, said, nimg=matcher.NIMG, seed=options.seed, device=options.device, progress=bar.advance
+            )
+        if options.matcher is not None:
+            console.say(f"matcher: {made.save(options.matcher)}")
+    return made, protocol | made.fitted
+
+
+def _painted(painter: Painter, scored: Scored, options: EvalOptions, console: Console) -> np.ndarray:
+    pairs = [(text, options.seed + i) for i, text in enumerate(scored.prompts)]
+    made = []
+    with console.progress(len(pairs), "pictures", "making pictures") as bar:
+        for picture in painter.pictures(pairs, guidance=options.guidance):
+            made.append(picture)
+            bar.advance(1)
+    return np.stack(made)
+
+
+def _attributes(
+    data: _Read,
+    rest: Sequence[int],
+    scored: Scored,
+    made: np.ndarray,
+    real: np.ndarray,
+    known: Settings,
+    options: EvalOptions,
+    console: Console,
+    of: str,
+) -> list[MetricCard]:
+    """Accuracy by name with its control and its ceiling; none where no attributes are said."""
+    described = [data.described[row] for row in scored.rows]
+    if not any(described):
+        return []
+    reader: attributes.Reader
+    if attributes.are_shapes(described):
+        reader = attributes.Exact()
+    else:
+        source = rest or data.train
+        if not any(data.described[row] for row in source):
+            return []
+        reader = attributes.Fitted(
+            [data.described[row] for row in source],
+            data.pictures[list(source)],
+            nimg=attributes.NIMG,
+            seed=options.seed,
+            device=options.device,
+            fitting=lambda name: console.say(f"fitting a classifier of the attribute {name}"),
+        )
+    return figures.attribute_cards(reader, described, scored, made, real, known, of=of)
+
+
+def _described(data: _Read, rows: Sequence[int], extract: object, name: str, part: str) -> FeatureSet:
+    """Features of the real pictures of rows, kept by their content."""
+    return _features(data.pictures[list(rows)], extract, name, part)
+
+
+def _features(pictures: np.ndarray, extract: object, name: str, part: str) -> FeatureSet:
+    content = hashlib.sha256(repr(pictures.shape).encode() + pictures.tobytes()).hexdigest()
+    return describe(pictures, extract, source=name, split=part, cache=content)  # type: ignore[arg-type]
+
+
+def _sheet(
+    painter: Painter,
+    data: _Read,
+    scored: Scored,
+    made: np.ndarray,
+    fakes: FeatureSet,
+    training: FeatureSet | None,
+    options: EvalOptions,
+) -> np.ndarray:
+    """Rows of: a prompt's made pictures, the real one, and the training picture nearest to the first."""
+    cells: list[np.ndarray] = []
+    under: list[str] = []
+    for i in range(min(SHOWN, len(made))):
+        more = [(scored.prompts[i], scored.seed(options.seed, i, each)) for each in range(1, EACH)]
+        cells += [made[i], *painter.pictures(more, guidance=options.guidance), data.pictures[scored.rows[i]]]
+        under += [scored.prompts[i], *[""] * (EACH - 1), "real"]
+        if training is not None:
+            nearest, _ = distributions.nearest(fakes.take([i]), training)
+            cells.append(data.pictures[data.train[int(nearest[0, 0])]])
+            under.append("nearest in training")
+    return show.sheet(cells, under, EACH + 1 + (training is not None))
 
 
 # ---- while training ----
@@ -35,18 +236,18 @@ def while_training(config: Text2ImageConfig, dataset: Data, networks: Mapping[st
     """
     rows = list(dataset.rows("held_out"))
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[: config.score_pictures]]
-    real, split = dataset.pictures[rows], "held out" if dataset.test else "training"
+    real, part = dataset.pictures[rows], "held out" if dataset.test else "training"
     made = _made(config, dataset, networks, [dataset.captions[row][0] for row in rows])
     cards = []
     if len(rows) >= LEAST:
-        extractor, content = efficientnet_lite0(SMALL), hashlib.sha256(real.tobytes()).hexdigest()
-        known = describe(real, extractor, source="data", split=split, cache=f"{content}-{real.shape}")
-        fake = describe(made, extractor, source="generator", split="made")
+        extract = efficientnet_lite0(SMALL)
+        known = _features(real, extract, "data", part)
+        fake = describe(made, extract, source="generator", split="made")
         cards.append(distributions.kid(known, fake, subsets=KID_SUBSETS))
     described = [dataset.described[row] for row in rows[:READ]]
     if attributes.are_shapes(described):
         read = attributes.Exact()
-        cards += attributes.cards(read(described, made[:READ]), {**read.protocol, "captions": split}, of="generator")
+        cards += attributes.cards(read(described, made[:READ]), {**read.protocol, "captions": part}, of="generator")
     return cards
 
 

@@ -80,7 +80,7 @@ class EvalOptions(Options):
     part: Literal["test", "train", "all"] = option("test", "which captions: the held-out ones, the others, or all")
     number: PositiveInt = option(1_000, "pictures to make", "-n")
     matcher: Path | None = option(None, "a folder to keep the fitted matcher in, or to take it from")
-    matcher_data: Path | None = option(None, "what to fit the matcher on; default half of the data that is not scored")
+    matcher_data: Path | None = option(None, "what to fit the matcher on; default the part that is not scored")
     features: str = option("efficientnet-lite0", "an extractor for Fréchet distance and KID")
     guidance: float = option(1.0, "as in `gantk run text2image`", ge=0, le=10)
     seed: NonNegativeInt = option(0, "of the pictures and of every draw", le=2**62)
