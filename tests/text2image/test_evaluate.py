@@ -70,7 +70,7 @@ def test_the_exact_reader_says_all_of_real_pictures_and_less_of_others() -> None
 
 def test_classifiers_learn_the_attributes_and_leave_out_what_they_never_saw() -> None:
     said = [row["attributes"] for row in data_sets.rows(48)]
-    pictures = np.stack([data_sets.picture(*row.values(), size=12) for row in said])
+    pictures = np.stack([data_sets.picture(row["colour"], row["place"], 12) for row in said])
     reader = attributes.Fitted(said, pictures, nimg=2_000)
     asked = [*said[:12], {"colour": "mauve", "place": "left"}]
     seen = reader(asked, np.concatenate([pictures[:12], pictures[:1]]))
@@ -193,9 +193,8 @@ def test_bad_input_is_one_line(untrained: tuple[Path, Path], tmp_path: Path) -> 
         (InputError, "holds no matcher", {"matcher": model}),
     ]
     for kind, words, changes in cases:
-        options = EvalOptions(
-            **({"data": folder, "model": str(model), "features": "pixels", "device": "cpu"} | changes)
-        )
+        usual: dict[str, Any] = {"data": folder, "model": str(model), "features": "pixels", "device": "cpu"}
+        options = EvalOptions(**(usual | changes))
         with pytest.raises(kind, match=words) as caught:
             evaluate.evaluate(options, RecordingConsole())
         assert "\n" not in str(caught.value)
