@@ -2,8 +2,8 @@
 
     python recipes/translate_picture.py DATA/ docs/pictures/translated.png
 
-DATA/ is what `python -m gantk_translate.recipes line-art DATA/` builds; only its test part is shown, which the model was
-not trained on.
+DATA/ is what `python -m gantk_translate.recipes line-art DATA/` builds; only its test part is shown, which the model
+was not trained on.
 """
 
 from __future__ import annotations
