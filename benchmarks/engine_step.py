@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import Memory
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -36,23 +37,10 @@ BATCH, NOISE, RATE, BETAS = 64, 100, 2e-4, (0.5, 0.999)
 Nets = Mapping[str, nn.Module]
 
 
-class Memory:
-    """Batches of random pictures, N×3×32×32 in -1..1, held in memory."""
-
-    def __init__(self, count: int = 8) -> None:
-        generator = torch.Generator().manual_seed(1)
-        self.pictures = [torch.rand(BATCH, 3, 32, 32, generator=generator) * 2 - 1 for _ in range(count)]
-        self.position = 0
-
-    def next(self) -> Mapping[str, Any]:
-        self.position += 1
-        return {"image": self.pictures[self.position % len(self.pictures)]}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.position = state["position"]
+def memory(count: int = 8) -> Memory:
+    """Batches of random pictures, N×3×32×32 in -1..1."""
+    generator = torch.Generator().manual_seed(1)
+    return Memory([{"image": torch.rand(BATCH, 3, 32, 32, generator=generator) * 2 - 1} for _ in range(count)])
 
 
 def networks(seed: int = 0) -> dict[str, nn.Module]:
@@ -105,7 +93,7 @@ def engine(nets: Nets, precision: str) -> Callable[[], tuple[float, float]]:
             Phase("generator", "generator", [Term("adversarial", generator)]),
         ],
     )
-    engine = Engine(game, Memory(), Settings(precision=precision))  # type: ignore[arg-type]
+    engine = Engine(game, memory(), Settings(precision=precision))  # type: ignore[arg-type]
 
     def step() -> tuple[float, float]:
         losses = engine.step().losses
@@ -118,7 +106,7 @@ def by_hand(nets: Nets) -> Callable[[], tuple[float, float]]:
     """The same computations as the engine's, as one would write them for this game alone."""
     critic, generator = (nets[name].train().to(memory_format=torch.channels_last) for name in ("critic", "generator"))
     d_adam, g_adam = (torch.optim.Adam(net.parameters(), RATE, BETAS, fused=True) for net in (critic, generator))
-    batches, noise = Memory(), torch.Generator().manual_seed(0)
+    batches, noise = memory(), torch.Generator().manual_seed(0)
 
     def step() -> tuple[float, float]:
         real = batches.next()["image"].to(memory_format=torch.channels_last)
@@ -142,7 +130,7 @@ def peers_way(nets: Nets) -> Callable[[], tuple[float, float]]:
     """The loop of most repositories: the generator runs twice, nothing is frozen, defaults everywhere."""
     critic, generator = nets["critic"].train(), nets["generator"].train()
     d_adam, g_adam = (torch.optim.Adam(net.parameters(), RATE, BETAS) for net in (critic, generator))
-    batches = Memory()
+    batches = memory()
     bce, ones, zeros = nn.BCEWithLogitsLoss(), torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
 
     def step() -> tuple[float, float]:

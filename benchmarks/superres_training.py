@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Mapping
-from typing import Any
 
 import torch
-from common import paired, parser, ratio, report
+from common import Memory, paired, parser, ratio, report
 from torch.nn.functional import softplus
 
 from gantk_superres import networks
@@ -29,24 +27,11 @@ CRITIC = {"arch": "patch", "channels": 32}
 ADVERSARIAL = 0.01
 
 
-class Memory:
-    """The same few batches over and over, from memory."""
-
-    def __init__(self) -> None:
-        rng = torch.Generator().manual_seed(0)
-        high = [torch.rand(4, 3, 128, 128, generator=rng) for _ in range(8)]
-        self.batches = [{"hr": h, "lr": torch.nn.functional.avg_pool2d(h, 4)} for h in high]
-        self.position = 0
-
-    def next(self) -> Mapping[str, Any]:
-        self.position += 1
-        return self.batches[(self.position - 1) % len(self.batches)]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.position = state["position"]
+def memory() -> Memory:
+    """Eight batches of random pairs."""
+    rng = torch.Generator().manual_seed(0)
+    high = [torch.rand(4, 3, 128, 128, generator=rng) for _ in range(8)]
+    return Memory([{"hr": h, "lr": torch.nn.functional.avg_pool2d(h, 4)} for h in high])
 
 
 def players() -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -83,14 +68,14 @@ def ours(generator: torch.nn.Module, critic: torch.nn.Module, precision: str, ch
         ],
     )
     settings = Settings(precision=precision, channels_last=channels_last)  # type: ignore[arg-type]
-    return Engine(game, Memory(), settings)
+    return Engine(game, memory(), settings)
 
 
 class Peers:
     """The same game as it is commonly written by hand."""
 
     def __init__(self, generator: torch.nn.Module, critic: torch.nn.Module) -> None:
-        self.generator, self.critic, self.batches = generator.train(), critic.train(), Memory()
+        self.generator, self.critic, self.batches = generator.train(), critic.train(), memory()
         self.g_optimizer = torch.optim.Adam(generator.parameters(), lr=1e-4, betas=(0.9, 0.99))
         self.d_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-4, betas=(0.9, 0.99))
 

@@ -9,10 +9,11 @@ holds that both play the same game.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
+from common import Memory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,25 +33,12 @@ TORCHS: Mapping[type, type] = {
 Way = Callable[[], dict[str, float]]  # one step; its losses under the engine's names
 
 
-class Memory:
-    """The same few batches over and over, from memory: smooth noise, so that there is something to learn."""
-
-    def __init__(self, size: int) -> None:
-        rng = torch.Generator().manual_seed(0)
-        draw = [torch.rand(2, 3, size // 8, size // 8, generator=rng) * 2 - 1 for _ in range(8)]
-        large = [F.interpolate(pair, (size, size), mode="bicubic").clamp(-1, 1) for pair in draw]
-        self.batches = [{"a": pair[:1].clone(), "b": pair[1:].clone()} for pair in large]
-        self.position = 0
-
-    def next(self) -> Mapping[str, Any]:
-        self.position += 1
-        return self.batches[(self.position - 1) % len(self.batches)]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.position = state["position"]
+def memory(size: int) -> Memory:
+    """Eight batches of one pair of smooth noise, so that there is something to learn."""
+    rng = torch.Generator().manual_seed(0)
+    draw = [torch.rand(2, 3, size // 8, size // 8, generator=rng) * 2 - 1 for _ in range(8)]
+    large = [F.interpolate(pair, (size, size), mode="bicubic").clamp(-1, 1) for pair in draw]
+    return Memory([{"a": pair[:1].clone(), "b": pair[1:].clone()} for pair in large])
 
 
 def game_of(config: TranslateConfig) -> Game:
@@ -61,7 +49,7 @@ def game_of(config: TranslateConfig) -> Game:
 
 def ours(config: TranslateConfig) -> Way:
     """The game as `gantk train` plays it."""
-    engine = Engine(game_of(config), Memory(config.size), Settings())
+    engine = Engine(game_of(config), memory(config.size), Settings())
     return lambda: engine.step().losses
 
 
@@ -73,11 +61,11 @@ def peers(config: TranslateConfig, layout: torch.memory_format = torch.contiguou
     return {"pix2pix": Pix2pix, "cyclegan": CycleGAN}[config.game](config, layout).step
 
 
-class Peers:
+class Peers(ABC):
     """What both games share when written by hand."""
 
     def __init__(self, config: TranslateConfig, layout: torch.memory_format) -> None:
-        self.config, self.batches, game = config, Memory(config.size), game_of(config)
+        self.config, self.batches, game = config, memory(config.size), game_of(config)
         self.networks = game.networks()
         for network in self.networks.values():
             network.train()
@@ -98,9 +86,9 @@ class Peers:
         batch = self.batches.next()
         return {name: value.item() for name, value in self.played(batch["a"], batch["b"]).items()}
 
+    @abstractmethod
     def played(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
         """The moves of a step; its losses."""
-        raise NotImplementedError
 
     def judge(self, name: str, x: Tensor, real: bool) -> Tensor:
         """The adversarial loss of a critic's logits: cross-entropy (pix2pix) or squares (CycleGAN)."""

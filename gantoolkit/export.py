@@ -77,9 +77,11 @@ def to_onnx(
         tolerance: largest absolute difference allowed.
 
     Raises:
-        UsageError: when the packages for it are not installed.
+        UsageError: when the name ends in something else than .onnx, or the packages for it are not installed.
         InputError: when the network cannot be exported, the outputs differ, or the file cannot be written.
     """
+    if Path(path).suffix.lower() != ".onnx":
+        raise UsageError(f"{path}: unknown format", expected="a name that ends in .onnx")
     for name in ("onnx", "onnxscript"):
         _needed(name, "onnx")
     axes = dynamic.get(input_name, {})

@@ -118,5 +118,22 @@ class Store:
         return len(content), zlib.crc32(content)
 
 
+def piece(file: Path, offset: int, size: int) -> bytes:
+    """`size` bytes of a file from `offset` on: a member of a tar file that is not packed.
+
+    Raises:
+        InputError: it cannot be read, or ends before.
+    """
+    try:
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            content = stream.read(size)
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    if len(content) < size:
+        raise InputError(f"{file} is cut short")
+    return content
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"

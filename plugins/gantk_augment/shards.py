@@ -24,7 +24,7 @@ from gantoolkit.decoders import READABLE, is_picture
 from gantoolkit.errors import InputError
 from gantoolkit.layouts import LABEL_COLUMNS
 from gantoolkit.runlog import write_atomically
-from gantoolkit.store import Store
+from gantoolkit.store import Store, piece
 
 SAMPLES = 1000  # in a shard
 MASK = "mask."
@@ -109,7 +109,7 @@ class TarStore(Store):
             elif any(str(column).lower() in LABEL_COLUMNS for column in told):
                 table.append({**{column: str(value) for column, value in told.items()}, "file": name})
             elif "cls" in files:
-                label = self._content(files["cls"]).decode("utf-8", "replace").strip()
+                label = piece(*files["cls"]).decode("utf-8", "replace").strip()
                 if not label or label in (".", "..") or {"/", "\\", "\0"} & set(label):
                     self.problems.append((f"{key}.cls", f"the class {label[:40]!r} cannot be the name of a folder"))
                     continue
@@ -121,27 +121,15 @@ class TarStore(Store):
         if "json" not in files:
             return {}
         try:
-            told = json.loads(self._content(files["json"]))
+            told = json.loads(piece(*files["json"]))
         except (ValueError, RecursionError):
             told = None
         if not isinstance(told, dict):
             self.problems.append((f"{key}.json", "not JSON of one sample"))
         return told if isinstance(told, dict) else {}
 
-    def _content(self, member: Member) -> bytes:
-        shard, offset, size = member
-        try:
-            with shard.open("rb") as file:
-                file.seek(offset)
-                content = file.read(size)
-        except OSError as error:
-            raise InputError(f"cannot read {shard}: {error.strerror or error}") from error
-        if len(content) < size:
-            raise InputError(f"{shard} is cut short")
-        return content
-
     def read(self, name: str) -> bytes:
-        return self._made[name] if name in self._made else self._content(self._members[name])
+        return self._made[name] if name in self._made else piece(*self._members[name])
 
     def stamp(self, name: str) -> tuple[int, int]:
         content = self.read(name)

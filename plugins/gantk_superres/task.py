@@ -144,8 +144,6 @@ class Superres(Task):
     def export(self, model: Model, target: Path, console: Console) -> None:
         from gantk_superres.enlarge import export_onnx
 
-        if target.suffix.lower() != ".onnx":
-            raise UsageError(f"{target}: unknown format", expected="a name that ends in .onnx")
         parity = export_onnx(model, target)
         console.say(f"wrote {target}\nparity: {parity}")
 

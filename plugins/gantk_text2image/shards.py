@@ -10,8 +10,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from gantoolkit.errors import InputError
-from gantoolkit.store import Problem
+from gantoolkit.store import Problem, piece
 
 
 class Shards:
@@ -55,16 +54,7 @@ class Shards:
         Raises:
             InputError: it cannot be read, or the tar file ends before it does.
         """
-        shard, offset, size = self._places[name]
-        try:
-            with shard.open("rb") as stream:
-                stream.seek(offset)
-                content = stream.read(size)
-        except OSError as error:
-            raise InputError(f"cannot read {name} of {shard}: {error.strerror or error}") from error
-        if len(content) < size:
-            raise InputError(f"cannot read {name} of {shard}: the file is cut short")
-        return content
+        return piece(*self._places[name])
 
     def stamp(self, name: str) -> tuple[int, int]:
         """(bytes, CRC-32) of a file."""

@@ -105,7 +105,5 @@ class Text2Image(Task):
     def export(self, model: Model, target: Path, console: Console) -> None:
         from gantk_text2image.painter import export_onnx
 
-        if target.suffix.lower() != ".onnx":
-            raise UsageError(f"{target}: unknown format", expected="a name that ends in .onnx")
         parity = export_onnx(model, target)
         console.say(f"wrote {target}\nparity: {parity}")

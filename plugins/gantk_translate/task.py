@@ -120,8 +120,6 @@ class Translate(Task):
     def export(self, model: Model, target: Path, console: Console) -> None:
         from gantk_translate.translator import export_onnx
 
-        if target.suffix.lower() != ".onnx":
-            raise UsageError(f"{target}: unknown format", expected="a name that ends in .onnx")
         parity = export_onnx(model, target)
         console.say(f"wrote {target}\nparity: {parity}")
 

@@ -18,7 +18,8 @@ from tests.translate.playing import in_fp64
 STEPS = 50  # the rates fall from the middle on
 GAMES: dict[str, dict[str, Any]] = {
     "pix2pix": {"size": 64, "blocks": 6, "dropout": 0.0},
-    "cyclegan": {"size": 32, "blocks": 2, "pool": 5},
+    # at the paper's rate rounding alone grows past 1e-2 within 50 steps of fp64, between two runs of either
+    "cyclegan": {"size": 32, "blocks": 2, "pool": 5, "lr": 2e-5},
 }
 
 
