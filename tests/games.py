@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import sys
@@ -226,6 +227,19 @@ def play_together(folder: Path) -> None:
         torch.save(report, folder / f"world{team.world}.pt")
     team.barrier()
     distributed.leave()
+
+
+def engine_of(game: Game, batch: int = 8, **options: Any) -> Engine:
+    return Engine(game, Batches(Points(), batch), Settings(**options))
+
+
+def weights(game: Game) -> dict[str, Any]:
+    return copy.deepcopy({name: dict(net.state_dict()) for name, net in game.networks().items()})
+
+
+def pull(ctx: Context) -> torch.Tensor:
+    """A loss that any network has a gradient of."""
+    return next(iter(ctx.player.networks.values()))(ctx["x"]).square().mean()
 
 
 if __name__ == "__main__":

@@ -238,8 +238,9 @@ def test_models_come_in_are_listed_shown_and_go_out(
     shown = gantk("models", "show", "theirs")[1]
     assert "scale 2" in shown and "# their net" in shown
     # what the exporter writes is tests/test_export.py's; here only who is asked to write what
-    monkeypatch.setattr("gantk_superres.enlarge.export_onnx", lambda model, target: target.write_text(model.name))
-    code, shown, error = gantk("models", "export", "theirs", tmp_path / "t.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr("gantk_superres.enlarge.export_onnx", lambda model, target: target.write_text(model.name))
+        code, shown, error = gantk("models", "export", "theirs", tmp_path / "t.onnx")
     assert code == 0 and (tmp_path / "t.onnx").read_text() == "their net" and "parity" in shown, error
     assert gantk("models", "export", "theirs", tmp_path / "t.onnx")[0] == 2
     assert gantk("models", "export", "theirs", tmp_path / "t.xyz")[0] == 2

@@ -1,4 +1,4 @@
-"""The engine's promises, one by one (docs/architecture.md)."""
+"""The engine's promises about moves, one by one (docs/architecture.md); see also test_engine_state and _numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from gantoolkit import checkpoint
 from gantoolkit.data import Batches
-from gantoolkit.ema import RAMP, Average
-from gantoolkit.engine import Diverged, Engine, Settings
+from gantoolkit.engine import Engine, Settings
 from gantoolkit.errors import UsageError
 from gantoolkit.game import Context, Game, Phase, Player, Term
 from tests.games import (
@@ -27,27 +25,15 @@ from tests.games import (
     Recorder,
     critic_loss,
     differences,
+    engine_of,
     generator_loss,
-    mlp,
+    pull,
     relative,
     rich_game,
     simple_game,
+    weights,
 )
 from tests.tolerances import TOL
-
-
-def engine_of(game: Game, batch: int = 8, **options: Any) -> Engine:
-    return Engine(game, Batches(Points(), batch), Settings(**options))
-
-
-def weights(game: Game) -> dict[str, Any]:
-    return copy.deepcopy({name: dict(net.state_dict()) for name, net in game.networks().items()})
-
-
-def pull(ctx: Context) -> torch.Tensor:
-    """A loss that any network has a gradient of."""
-    return next(iter(ctx.player.networks.values()))(ctx["x"]).square().mean()
-
 
 # ---- 1: only the active player moves ----
 
@@ -237,272 +223,6 @@ def test_warnings_name_what_cannot_hold():
         "network generator normalises over the batch",
     ]
     assert "2 micro-batches on 1 processes" in text[0]
-
-
-# ---- 6: a saved and restored engine goes on bit by bit (killed runs are in test_train) ----
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_restored_engine_goes_on_bit_by_bit(tmp_path, precision, accumulate):
-    def fresh(seed: int) -> Engine:
-        return engine_of(rich_game(seed), precision=precision, accumulate=accumulate)
-
-    np.random.seed(1)
-    torch.manual_seed(1)
-    engine = fresh(0)
-    for _ in range(3):
-        engine.step()
-    saved = checkpoint.save(engine.state_dict(), tmp_path / "c")
-    reports = [engine.step() for _ in range(4)]
-    expected = copy.deepcopy(engine.state_dict())
-    assert len(expected["game"][0]["pool"]["kept"])
-
-    np.random.seed(77)
-    torch.manual_seed(77)
-    other = fresh(5)
-    other.step()
-    other.load_state_dict(checkpoint.load(saved))
-    again = [other.step() for _ in range(4)]
-    assert again == reports
-    assert differences(other.state_dict(), expected) == []
-
-
-def test_image_networks_in_channels_last_resume_bit_by_bit(tmp_path):
-    def fresh(seed: int) -> Engine:
-        torch.manual_seed(seed)
-        critic = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1), nn.LeakyReLU(), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(128, 1)
-        )
-        generator = nn.Sequential(nn.Linear(4, 192), nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 3, 3, 1, 1))
-        game = Game(
-            [Player("critic", {"critic": critic}), Player("generator", {"generator": generator}, ema_nimg=50)],
-            [
-                Phase("critic", "critic", [Term("adversarial", critic_loss)]),
-                Phase("generator", "generator", [Term("adversarial", generator_loss)]),
-            ],
-        )
-        return Engine(game, Batches(Points(16, (3, 8, 8)), 4))
-
-    engine = fresh(0)
-    engine.step()
-    saved = checkpoint.save(engine.state_dict(), tmp_path / "c")
-    engine.step(), engine.step()
-    other = fresh(1)
-    other.load_state_dict(checkpoint.load(saved))
-    other.step(), other.step()
-    assert differences(other.state_dict(), engine.state_dict()) == []
-    weight = other.game.networks()["critic"][0].weight
-    moment = other.optimizers["critic"].state[weight]["exp_avg"]
-    assert moment.stride() == weight.stride() != weight.contiguous().stride()
-
-
-# ---- 7: mixed precision ----
-
-
-@pytest.mark.parametrize(
-    "precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
-)
-def test_fp32_terms_leave_mixed_precision(precision, dtype):
-    seen = {}
-
-    def look(name: str):
-        def fn(ctx: Context) -> torch.Tensor:
-            out = ctx.networks["a"](ctx["x"])
-            seen[name] = out.dtype
-            return out.float().square().mean()
-
-        return fn
-
-    game = Game(
-        [Player("a", {"a": mlp(2, 8, 1)}, lr=0.01)],
-        [
-            Phase(
-                "a",
-                "a",
-                [
-                    Term("exact", look("exact"), fp32=True),
-                    Term("fast", look("fast")),
-                    Term("lazy", look("lazy"), every=2, fp32=True),
-                ],
-            )
-        ],
-    )
-    engine = engine_of(game, precision=precision)
-    losses = [engine.step().losses["a/fast"] for _ in range(60)]
-    assert seen == {"exact": torch.float32, "fast": dtype, "lazy": torch.float32}
-    assert losses[-1] < 0.5 * losses[0]
-    assert {p.dtype for p in game.networks()["a"].parameters()} == {torch.float32}
-    assert engine.scalers["a"].is_enabled() is (precision == "fp16")
-
-
-def test_fp16_overflow_lowers_the_scale_and_is_counted():
-    game = Game(
-        [Player("a", {"a": nn.Linear(2, 1)}, lr=1e-3)],
-        [Phase("a", "a", [Term("big", lambda ctx: 300 * ctx.networks["a"](ctx["x"]).mean())])],
-    )
-    engine = engine_of(game, precision="fp16", patience=2)
-    before = weights(game)
-    step = engine.step()
-    assert "fp16 overflow" in step.skipped[0]
-    assert engine.scalers["a"].get_scale() == 2**15
-    assert differences(before, weights(game)) == []
-    for _ in range(12):  # many in a row, and yet no divergence
-        engine.step()
-    assert engine.counters["a"].skipped >= 3
-    assert engine.moves["a"] == 13 - engine.counters["a"].skipped > 0
-    assert differences(before, weights(game))
-
-
-# ---- 8: what is not finite ----
-
-
-def broken_game(bad: set[int], *, gradient: bool = False, lazy: bool = False) -> tuple[Game, Counter[str]]:
-    """A game whose term `flaw` is not finite at chosen plays (counted from the dry run's, -1)."""
-    plays: Counter[str] = Counter({"flaw": -1})
-
-    def flaw(ctx: Context) -> torch.Tensor:
-        play = plays["flaw"]
-        plays["flaw"] += 1
-        out = ctx.networks["a"](ctx["x"])
-        if play not in bad:
-            return out.square().mean()
-        if gradient:  # √0 is finite, its slope is not
-            return torch.sqrt(out.square().sum() * 0)
-        return out.mean() * float("nan")
-
-    terms = [Term("flaw", flaw, every=2), Term("fine", pull)] if lazy else [Term("fine", pull), Term("flaw", flaw)]
-    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    return Game(
-        [Player("a", {"a": net}, ema_nimg=100), Player("b", {"b": nn.Linear(2, 1)})],
-        [Phase("a", "a", terms), Phase("b", "b", [Term("fine", pull)])],
-    ), plays
-
-
-@pytest.mark.parametrize("gradient, where", [(False, "term a/flaw"), (True, "the gradient of a in a")])
-def test_a_move_that_is_not_finite_is_skipped_counted_and_named(gradient, where):
-    game, _ = broken_game({1, 3}, gradient=gradient)
-    engine = engine_of(game)
-    skipped, states = [], []
-    for _ in range(5):
-        before = copy.deepcopy((engine.optimizers["a"].state_dict()["state"], weights(game)["a"]))
-        other = weights(game)["b"]
-        step = engine.step()
-        after = engine.optimizers["a"].state_dict()["state"], weights(game)["a"]
-        skipped.append(step.skipped)
-        states.append(differences(before, after) == [])
-        assert differences(other, weights(game)["b"])  # the other player goes on
-    assert skipped == [[], [where], [], [where], []]
-    assert states == [False, True, False, True, False]
-    assert engine.counters["a"].skipped == 2
-    assert engine.moves == {"a": 3, "b": 5}
-    assert all(t.isfinite().all() for t in weights(game)["a"].values())
-
-
-def test_batch_statistics_do_not_remember_a_broken_batch():
-    game, _ = broken_game(set())
-    engine = engine_of(game)
-    engine.step()
-    norm = game.networks()["a"][1]
-    before = norm.running_mean.clone()
-    take = engine.batches.next
-    engine.batches.next = lambda: {"x": take()["x"] * float("nan")}
-    assert engine.step().skipped == ["term a/fine", "term b/fine"]
-    assert torch.equal(norm.running_mean, before)
-    assert torch.equal(engine.ema["a"].state["a"]["1.running_mean"], before)
-
-
-@pytest.mark.parametrize("gradient", [False, True])
-def test_several_in_a_row_diverge_though_others_go_on(gradient):
-    game, _ = broken_game(set(range(3, 99)), gradient=gradient)
-    engine = engine_of(game, patience=4)
-    with pytest.raises(Diverged, match="4 moves in a row were not finite") as caught:
-        for _ in range(20):
-            engine.step()
-    assert engine.counters["a"].plays == 3 + 3
-    assert caught.value.where == ("the gradient of a in a" if gradient else "term a/flaw")
-    assert all(p.grad is None for net in game.networks().values() for p in net.parameters())
-
-
-def test_not_in_a_row_does_not_diverge():
-    game, _ = broken_game({0, 1, 3, 4, 6, 7, 9, 10})
-    engine = engine_of(game, patience=3)
-    for _ in range(12):
-        engine.step()
-    assert engine.counters["a"].skipped == 8
-
-
-def test_a_lazy_term_diverges_though_the_plain_ones_go_on():
-    game, _ = broken_game(set(range(99)), lazy=True)
-    engine = engine_of(game, patience=3)
-    with pytest.raises(Diverged) as caught:
-        for _ in range(20):
-            engine.step()
-    assert caught.value.where == "term a/flaw"
-    assert engine.steps == 4  # plays 0, 2 and 4
-
-
-def test_a_term_that_is_no_scalar_is_named():
-    game = Game(
-        [Player("a", {"a": nn.Linear(2, 1)})], [Phase("p", "a", [Term("t", lambda c: c.networks["a"](c["x"]))])]
-    )
-    with pytest.raises(UsageError, match=r"term p/t is not a scalar.*\(8, 1\)"):
-        engine_of(game)
-
-
-# ---- 9: EMA ----
-
-
-def test_average_of_a_constant_follows_its_half_life():
-    net = nn.BatchNorm1d(3)
-    average = Average({"n": net}, half_life_nimg=100)
-    nn.init.constant_(net.weight, 5.0)  # from 1 to 5 at once, then constant
-    for step in range(1, 31):
-        net.running_mean.fill_(step)
-        average.update(10, 10**6 + 10 * step)
-        expected = 5 + (1 - 5) * 0.5 ** (10 * step / 100)
-        assert average.state["n"]["weight"].tolist() == pytest.approx([expected] * 3, rel=1e-5)
-        assert average.state["n"]["running_mean"].tolist() == [step] * 3
-    before = average.state["n"]["weight"].clone()
-    average.update(0, 10**6)
-    assert torch.equal(average.state["n"]["weight"], before)
-
-
-def test_early_average_forgets_the_random_start():
-    net = nn.Linear(1, 1, bias=False)
-    average = Average({"n": net}, half_life_nimg=10_000)
-    start = net.weight.item()
-    nn.init.constant_(net.weight, start + 1)
-    average.update(10, 1000)  # half-life RAMP · 1000
-    assert float(average.state["n"]["weight"]) == pytest.approx(start + 1 - 0.5 ** (10 / (RAMP * 1000)))
-
-
-def test_engine_keeps_the_average_over_steps():
-    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    net.append(net[2].__class__(1, 1))
-    game = Game(
-        [Player("a", {"a": net}, lr=0.01, ema_nimg=30)], [Phase("p", "a", [Term("t", pull)], repeats=2, batch="fresh")]
-    )
-    engine = engine_of(game)
-    expected = copy.deepcopy(dict(net.state_dict()))
-    for step in range(1, 6):
-        engine.step()
-        decay = 0.5 ** (16 / min(30, max(1, RAMP * 16 * step)))
-        for key, value in net.state_dict().items():
-            is_parameter = key in dict(net.named_parameters())
-            expected[key] = value + (expected[key] - value) * decay if is_parameter else value.clone()
-    for key, value in engine.ema["a"].state["a"].items():
-        assert torch.allclose(value, expected[key], rtol=1e-5, atol=1e-7), key
-
-
-def test_tied_weights_are_averaged_under_both_names():
-    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
-    second.weight = first.weight
-    average = Average({"n": nn.Sequential(first, second)}, 10)
-    nn.init.constant_(first.weight, 2.0)
-    average.update(10**6, 10**9)
-    assert torch.equal(average.state["n"]["0.weight"], average.state["n"]["1.weight"])
-    assert average.state["n"]["1.weight"].tolist() == [[2.0, 2.0]] * 2
 
 
 # ---- 10: one forward pass of the generator ----

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
+
+from gantk_translate.data import Data
+from gantk_translate.options import TranslateConfig
+from gantoolkit.errors import InputError
 
 
 def blobs(seed: int, height: int = 32, width: int = 32, channels: int = 3) -> np.ndarray:
@@ -86,4 +93,32 @@ def with_masks(folder: Path, count: int = 12, classes: tuple[int, ...] = (0, 1, 
         mask.putpalette([7 * value % 256 for value in range(768)])
         (folder / "B").mkdir(parents=True, exist_ok=True)
         mask.save(folder / "B" / f"{index:02d}.png")
+    return folder
+
+
+def data(folder: Path, **options: Any) -> Data:
+    return Data(TranslateConfig(**{"size": 16, **options}), folder)
+
+
+def item(of: Data, index: int = 0, seed: int = 0) -> dict[str, torch.Tensor]:
+    return dict(of.item(index, np.random.default_rng(seed)))
+
+
+def refused(folder: Path, *words: str, **options: Any) -> None:
+    with pytest.raises(InputError) as error:
+        data(folder, **options)
+    line = str(error.value)
+    assert "\n" not in line and all(word in line for word in words), line
+
+
+def said(of: Data, words: str) -> bool:
+    return any(words in note for note in of.notes)
+
+
+def maps(folder: Path, count: int = 4, height: int = 40, width: int = 24) -> Path:
+    """Pairs whose A says where a pixel is (red y, green x) and whose B says it otherwise (blue y, red x)."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.uint8) * 4
+    for index in range(count):
+        save(folder / "A" / f"{index}.png", np.stack([y, x, 0 * x], 2))
+        save(folder / "B" / f"{index}.png", np.stack([x, 0 * x, y], 2))
     return folder
