@@ -10,11 +10,11 @@ al. 2022, arXiv:2008.05865, eq. 2). Captions are left out now and then, so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_text2image.data import Data
@@ -22,7 +22,8 @@ from gantk_text2image.networks.critic import Seen, TextCritic
 from gantk_text2image.networks.generator import TextGenerator
 from gantk_text2image.options import Text2ImageConfig
 from gantoolkit import losses
-from gantoolkit.game import Context, Game, Phase, Player, Stateful, Term
+from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Term
+from gantoolkit.gauges import watch
 from gantoolkit.model import MAIN, Model, starting_card
 from gantoolkit.schedule import Cosine
 from gantoolkit.view import View
@@ -43,8 +44,15 @@ def generator_config(config: Text2ImageConfig, width: int) -> dict[str, Any]:
     }
 
 
-def make(config: Text2ImageConfig, dataset: Data) -> Game:
+def make(
+    config: Text2ImageConfig,
+    dataset: Data,
+    gauges: Callable[[Mapping[str, nn.Module]], Sequence[Gauge]] = lambda networks: (),
+) -> Game:
     """The game on this data, with new networks.
+
+    Args:
+        gauges: networks by name → what watches them.
 
     Raises:
         UsageError: a size that the networks cannot make.
@@ -58,19 +66,16 @@ def make(config: Text2ImageConfig, dataset: Data) -> Game:
     state: dict[str, Stateful] = {"strength": view.adaptive} if view.adaptive is not None else {}
     rate = Cosine(config.lr, config.lr * config.lr_end, config.nimg)
     betas = (0.0, config.beta2)
+    judging = {"critic": critic, "critic_text": encoder.network()}
+    making = {"generator": generator, TEXT: encoder.network()}
     return Game(
         [
-            Player("critic", {"critic": critic, "critic_text": encoder.network()}, lr=rate, betas=betas),
-            Player(
-                "generator",
-                {"generator": generator, TEXT: encoder.network()},
-                lr=rate,
-                betas=betas,
-                ema_nimg=config.ema_nimg or None,
-            ),
+            Player("critic", judging, lr=rate, betas=betas),
+            Player("generator", making, lr=rate, betas=betas, ema_nimg=config.ema_nimg or None),
         ],
         [Phase("critic", "critic", terms.critic()), Phase("generator", "generator", terms.generator())],
         state=state,
+        gauges=gauges({**judging, **making}),
         after_step=view.after_step if view.adaptive is not None else None,
     )
 
@@ -137,6 +142,7 @@ class _Terms:
     # ---- terms ----
 
     def _judged(self, ctx: Context) -> Tensor:
+        watch(ctx, self._logits(ctx, "real"), self._logits(ctx, "fake"))
         return self.loss.critic(self._logits(ctx, "real"), self._logits(ctx, "fake"))
 
     def _answered(self, ctx: Context) -> Tensor:
@@ -180,14 +186,14 @@ class _Terms:
 
     def _slope(self, ctx: Context, kind: str) -> Tensor:
         """½ E‖∇D‖² towards the picture, its caption held still: R1 on reals, R2 on fakes; γ is the term's weight."""
-        critic, sentence = ctx.networks["critic"], self._sentence(ctx).detach()
+        critic, sentence = ctx.networks["critic"], self._sentence(ctx).detach().float()  # may come from half precision
         return 0.5 * losses.zero_centred_gradient(lambda x: critic(x, sentence), self._shown(ctx, kind)).mean()
 
     def _match_penalty(self, ctx: Context) -> Tensor:
         """E (‖∇ₓD‖ + ‖∇ₑD‖)ᵖ at real pictures x with their own captions e: DF-GAN, eq. 2, k as the term's weight."""
         critic = ctx.networks["critic"]
         x = self._shown(ctx, "real").detach().requires_grad_()
-        sentence = self._sentence(ctx).detach().requires_grad_()
+        sentence = self._sentence(ctx).detach().float().requires_grad_()
         with torch.enable_grad():
             slopes = torch.autograd.grad(critic(x, sentence).sum(), (x, sentence), create_graph=True)
             length = sum(slope.flatten(1).square().sum(1).clamp_min(1e-24).sqrt() for slope in slopes)

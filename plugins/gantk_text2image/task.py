@@ -61,9 +61,11 @@ class Text2Image(Task):
         return [Stage(STAGE, config.nimg)]
 
     def game(self, config: Text2ImageConfig, dataset: Data, stage: str) -> Game:  # type: ignore[override]
-        from gantk_text2image import game
+        from functools import partial
 
-        return game.make(config, dataset)
+        from gantk_text2image import game, health
+
+        return game.make(config, dataset, partial(health.gauges, config, dataset))
 
     def sample(  # type: ignore[override]
         self, config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Module]

@@ -69,7 +69,9 @@ class Looks(nn.Module):
 
 
 class TextGenerator(nn.Module):
-    """z (N, latent), tokens (N, T, D), mask (N, T), sentence (N, D) -> pictures (N, 3, S, S) in [-1, 1].
+    """z (N, latent), tokens (N, T, D), mask (N, T), sentence (N, D) -> pictures (N, 3, S, S).
+
+    They are in [-1, 1]; while it trains, they may go beyond.
 
     Args:
         size: S, a power of two from 32 on.
@@ -125,7 +127,9 @@ class TextGenerator(nn.Module):
             x = block(x, w)
         if self.patch > 1:
             x = resize(x, self.patch)
-        return self.pixels(x).float().tanh()
+        # Linear while it learns: through a tanh, drawings that are mostly white drove it to where no gradient is left.
+        made = self.pixels(x).float()
+        return made if self.training else made.clamp(-1, 1)
 
     def forward(self, z: Tensor, tokens: Tensor, mask: Tensor, sentence: Tensor) -> Tensor:
         return self.synthesis(self.mapping(z, sentence), tokens, mask)

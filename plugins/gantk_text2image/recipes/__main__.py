@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gantk_text2image import recipes
-from gantk_text2image.recipes import emoji, shapes, stamps
+from gantk_text2image.recipes import drawings, emoji, shapes, stamps
 from gantoolkit.errors import GantkError, UsageError
 
 BUILDERS: dict[str, Callable[..., Counter[str]]] = {
+    "drawings": drawings.build,
     "shapes": shapes.build,
     "emoji": emoji.build,
     "stamps": stamps.build,
 }
-ONLY_SHAPES = ("train", "test", "seed")
+DRAWN = ("train", "test", "seed")  # options of recipes that draw at random
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -30,15 +31,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", choices=BUILDERS)
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--size", type=int, default=64, help="side of a picture in pixels (default 64)")
-    parser.add_argument("--package", type=Path, help="where the downloaded packages are (emoji, stamps)")
-    parser.add_argument("--train", type=int, help="pictures to train on (shapes; default 12000)")
-    parser.add_argument("--test", type=int, help="pictures of new combinations (shapes; default 2000)")
-    parser.add_argument("--seed", type=int, help="of everything random (shapes; default 0)")
+    parser.add_argument("--package", type=Path, help="where the downloaded packages are (drawings, emoji, stamps)")
+    parser.add_argument("--train", type=int, help="pictures to train on (drawings, shapes)")
+    parser.add_argument("--test", type=int, help="pictures of new combinations (drawings, shapes; default 2000)")
+    parser.add_argument("--seed", type=int, help="of everything random (drawings, shapes; default 0)")
     arguments = vars(parser.parse_args(words))
     recipe, out = arguments.pop("recipe"), arguments.pop("out")
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
-        wrong = {"package"} if recipe == "shapes" else set(ONLY_SHAPES)
+        wrong = {"shapes": {"package"}, "drawings": set()}.get(recipe, set(DRAWN))
         if unknown := sorted(wrong & given.keys()):
             raise UsageError(f"--{unknown[0]} makes no sense for {recipe}")
         if least := [name for name in ("size", "train") if given.get(name, 1) < 1]:

@@ -77,12 +77,7 @@ def build(out: Path, *, size: int = DRAWN, package: Path | None = None) -> Count
     folder = package or Path("node_modules")
     pictures, listed = {}, []
     for style in STYLES:
-        files = _package(folder, style)
-        try:
-            listed = json.loads(files.pop("emoji.json"))
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{NAME}{style} in {folder}: no readable emoji.json", remedy=REMEDY) from error
-        pictures[style] = {Path(name).name: content for name, content in files.items()}
+        listed, pictures[style] = read_package(folder, style)
     counts: Counter[str] = Counter()
     with recipes.target(out) as growing, Writer(growing) as writer:
         for emoji in sorted(listed, key=lambda emoji: emoji["unified"]):
@@ -110,8 +105,12 @@ def _picture(content: bytes, name: str, size: int) -> np.ndarray:
     return fitted(decode(content, name)[0], size, "pad", WHITE)
 
 
-def _package(folder: Path, style: str) -> dict[str, bytes]:
-    """`emoji.json` and the pictures of one package."""
+def read_package(folder: Path, style: str) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """(what `emoji.json` lists, file name -> PNG of 64²) of one style's package in a folder.
+
+    Raises:
+        UsageError: the package is not there. InputError: it is broken.
+    """
     found = sorted(folder.glob(f"{NAME}{style}*"))
     if not found:
         raise UsageError(f"{NAME}{style} is not in {folder}", remedy=REMEDY)
@@ -119,4 +118,9 @@ def _package(folder: Path, style: str) -> dict[str, bytes]:
     def wanted(name: str) -> bool:
         return name == "emoji.json" or name.startswith(f"img/{style}/{DRAWN}/")
 
-    return recipes.contents(found[-1], wanted, REMEDY)
+    files = recipes.contents(found[-1], wanted, REMEDY)
+    try:
+        listed = json.loads(files.pop("emoji.json"))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{NAME}{style} in {folder}: no readable emoji.json", remedy=REMEDY) from error
+    return listed, {Path(name).name: content for name, content in files.items()}
