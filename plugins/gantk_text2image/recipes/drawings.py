@@ -107,7 +107,7 @@ class Drawing:
         centres = np.arange(-180, 180, 10)
         areas = [(cover * (coloured & (_apart(hue, centre) < FAR))).sum() for centre in centres]
         if max(areas) >= (cover * dull).sum():
-            main = coloured & (_apart(hue, centres[int(np.argmax(areas))]) < FAR)
+            main = coloured & (_apart(hue, float(centres[int(np.argmax(areas))])) < FAR)
         else:
             main = dull
         return cls(lab, cover, main.astype(float))

@@ -75,7 +75,8 @@ def build(out: Path, *, size: int = DRAWN, package: Path | None = None) -> Count
         UsageError: a package is missing, or `out` exists. InputError: a file of a package is broken.
     """
     folder = package or Path("node_modules")
-    pictures, listed = {}, []
+    pictures: dict[str, dict[str, bytes]] = {}
+    listed: list[dict[str, Any]] = []
     for style in STYLES:
         listed, pictures[style] = read_package(folder, style)
     counts: Counter[str] = Counter()
