@@ -104,10 +104,10 @@ class Drawing:
         light, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
         hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
         coloured, dull = chroma > DULL, (chroma <= DULL) & (light > DARK) & (light < LIGHT)
-        centres = np.arange(-180, 180, 10)
+        centres = range(-180, 180, 10)
         areas = [(cover * (coloured & (_apart(hue, centre) < FAR))).sum() for centre in centres]
         if max(areas) >= (cover * dull).sum():
-            main = coloured & (_apart(hue, float(centres[int(np.argmax(areas))])) < FAR)
+            main = coloured & (_apart(hue, centres[int(np.argmax(areas))]) < FAR)
         else:
             main = dull
         return cls(lab, cover, main.astype(float))
