@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from gantk_augment import options as augment
 from gantk_generate import options as generate
 from gantk_superres import options as superres
+from gantk_text2image import options as text2image
 from gantk_translate import options as translate
 from gantoolkit.task import Options, TrainConfig
 
@@ -68,6 +69,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "superres-train": lambda: table(superres.SuperresConfig, without=TrainConfig.model_fields),
     "superres-run": lambda: table(superres.RunOptions),
     "superres-eval": lambda: table(superres.EvalOptions),
+    "text2image-train": lambda: table(text2image.Text2ImageConfig, without=TrainConfig.model_fields),
+    "text2image-run": lambda: table(text2image.RunOptions),
+    "text2image-eval": lambda: table(text2image.EvalOptions),
     "translate-train": lambda: table(translate.TranslateConfig, without=TrainConfig.model_fields),
     "translate-run": lambda: table(translate.RunOptions),
     "translate-eval": lambda: table(translate.EvalOptions),

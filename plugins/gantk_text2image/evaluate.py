@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +58,15 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     rows, rest = data.part(options.part)
     scored = Scored.of(data.captions, data.described, rows, options.number, options.seed)
     console.say(f"{data.note}; {len(scored.rows):,} pictures of {len(set(scored.rows.tolist())):,} rows are made")
-    judge, protocol = _matcher(options, data, rows, rest, console)
+    aside = _aside(options, data, rows, rest)
+    judge, protocol = _matcher(options, aside, console)
 
     made = _painted(painter, scored, options, console)
     known: Settings = {"data": options.data.name, "part": options.part, "guidance": options.guidance}
     known |= {"picture seed": options.seed}
     real = data.pictures[scored.rows]
     cards = figures.retrieval_cards(judge, scored, made, real, known | protocol, seed=options.seed, of=painter.name)
-    cards += _attributes(data, rest, scored, made, real, known, options, console, painter.name)
+    cards += _attributes(data, aside, scored, made, real, known, options, console, painter.name)
     fakes = describe(made, extract, source=painter.name, split="made", seed=options.seed)
     reals = _described(data, rows, extract, options.data.name, options.part)
     cards += [distributions.frechet(reals, fakes), distributions.kid(reals, fakes, seed=options.seed)]
@@ -114,29 +116,51 @@ class _Read:
         return rows, sorted(set(everything) - set(rows))
 
 
-def _matcher(
-    options: EvalOptions, data: _Read, rows: Sequence[int], rest: Sequence[int], console: Console
-) -> tuple[Matcher, Settings]:
-    """The matcher, kept or fitted, and what its figures depend on. Pictures that are scored are never fitted on."""
+@dataclass(frozen=True)
+class _Aside:
+    """What judges are fitted on: never a picture that is scored.
+
+    Attributes:
+        pictures: uint8 (M, S, S, 3), with the captions and attributes of each.
+        separate: it is not the generator's data.
+    """
+
+    pictures: np.ndarray
+    captions: list[tuple[str, ...]]
+    described: list[Mapping[str, str]]
+    separate: bool
+
+    @classmethod
+    def of(cls, data: _Read, rows: Sequence[int], separate: bool) -> _Aside:
+        return cls(
+            data.pictures[list(rows)],
+            [data.captions[row] for row in rows],
+            [data.described[row] for row in rows],
+            separate,
+        )
+
+
+def _aside(options: EvalOptions, data: _Read, rows: Sequence[int], rest: Sequence[int]) -> _Aside:
+    """Other data, without what is scored, or the part of these that is not scored."""
     if options.matcher_data is not None:
         other = _Read(options.matcher_data, data.pictures.shape[1], data.config)
         seen = {data.pictures[row].tobytes() for row in rows}
         kept = [row for row in range(len(other.captions)) if other.pictures[row].tobytes() not in seen]
-        pictures, said, source = other.pictures[kept], [other.captions[row] for row in kept], "separate data"
-    else:
-        if not rest:
-            raise UsageError(
-                "all captions are scored, and none is left to fit the matcher on",
-                remedy="--matcher-data FOLDER, or --part test",
-            )
-        pictures, said, source = (
-            data.pictures[rest],
-            [data.captions[row] for row in rest],
-            "the part that is not scored",
+        return _Aside.of(other, kept, separate=True)
+    if not rest:
+        raise UsageError(
+            "all captions are scored, and none is left to fit the matcher on",
+            remedy="--matcher-data FOLDER, or --part test",
         )
+    return _Aside.of(data, rest, separate=False)
+
+
+def _matcher(options: EvalOptions, aside: _Aside, console: Console) -> tuple[Matcher, Settings]:
+    """The matcher, kept or fitted, and what its figures depend on."""
+    pictures, said = aside.pictures, aside.captions
     protocol: Settings = {
-        "matcher fitted on": source,
-        "the generator's loss has seen that": "no" if options.matcher_data is not None else "yes",
+        "matcher fitted on": "separate data" if aside.separate else "the part that is not scored",
+        "the generator's loss has seen that": "no" if aside.separate else "yes",
     }
     if options.matcher is not None and options.matcher.exists():
         made = Matcher.load(options.matcher, pictures.shape[1], matcher.fingerprint(pictures, said))
@@ -162,7 +186,7 @@ def _painted(painter: Painter, scored: Scored, options: EvalOptions, console: Co
 
 def _attributes(
     data: _Read,
-    rest: Sequence[int],
+    aside: _Aside,
     scored: Scored,
     made: np.ndarray,
     real: np.ndarray,
@@ -179,12 +203,11 @@ def _attributes(
     if attributes.are_shapes(described):
         reader = attributes.Exact()
     else:
-        source = rest or data.train
-        if not any(data.described[row] for row in source):
+        if not any(aside.described):
             return []
         reader = attributes.Fitted(
-            [data.described[row] for row in source],
-            data.pictures[list(source)],
+            aside.described,
+            aside.pictures,
             nimg=attributes.NIMG,
             seed=options.seed,
             device=options.device,

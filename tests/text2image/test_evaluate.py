@@ -177,7 +177,10 @@ def test_the_matcher_is_never_fitted_on_scored_pictures(
     assert rows and rest and not set(rows) & set(rest)
     for given in (None, folder):  # the same folder as separate data: what is scored is left out
         options = EvalOptions(data=folder, matcher_data=given, device="cpu")
-        judge, protocol = evaluate._matcher(options, data, rows, rest, RecordingConsole())
+        aside = evaluate._aside(options, data, rows, rest)
+        judge, protocol = evaluate._matcher(options, aside, RecordingConsole())
+        scored = {data.pictures[row].tobytes() for row in rows}
+        assert not scored & {picture.tobytes() for picture in aside.pictures}
         assert judge.fitted["matcher n"] == protocol["matcher n"] == len(rest)
         assert protocol["the generator's loss has seen that"] == ("yes" if given is None else "no")
 
