@@ -100,7 +100,11 @@ def test_version(gantk: Any) -> None:
         (["trian"], 2, "no command is called 'trian'; did you mean train"),
         (["superres"], 2, "'superres' is a task; type gantk run superres"),
         (["run", "superes"], 2, "no task is called 'superes'; did you mean superres?"),
-        (["run", "pyproject.toml"], 2, "put the task first: gantk run augment or generate or superres or translate"),
+        (
+            ["run", "pyproject.toml"],
+            2,
+            "put the task first: gantk run augment or generate or superres or text2image or translate",
+        ),
         (["run", "superres", "--modle", "x"], 2, "--modle"),
         (["run", "superres", "--scale", "5"], 2, "--scale"),
         (["run", "superres", "--detail", "7", "x.png"], 2, "--detail: should be less than or equal to 1, got 7.0"),

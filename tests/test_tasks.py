@@ -18,6 +18,8 @@ from gantoolkit.task import Task, TrainConfig, option
 from gantoolkit.testing import RecordingConsole, TaskConformance
 from tests.games import Toy
 from tests.generate.shapes import draw_shapes
+from tests.text2image.data_sets import with_jsonl
+from tests.text2image.tiny import TINY
 from tests.translate.data_sets import pairs
 
 OURS = [name for record in discover(installed=False).records for name in record.tasks]
@@ -90,6 +92,28 @@ class TestAugment(TaskConformance):
     def use(self, loaded: Any) -> None:
         pictures, parameters = loaded(["disc", "square"], [0, 1])
         assert pictures.shape == (2, 16, 16, 3) and [how["seed"] for how in parameters] == [0, 1]
+
+
+class TestText2Image(TaskConformance):
+    task = "text2image"
+    overrides: ClassVar[dict[str, Any]] = {
+        **TINY,
+        "batch": 4,
+        "nimg": 8,
+        "penalty_every": 2,
+        "match_penalty": 1.0,
+        "attribute_weight": 0.5,
+        "augment": "color,translation",
+        "held_out": 0.3,
+        "score_pictures": 8,
+    }
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return with_jsonl(tmp_path / "captioned", 24)
+
+    def use(self, loaded: Any) -> None:
+        assert [picture.shape for picture in loaded(["a red bar", "green, left"], number=2)] == [(32, 32, 3)] * 4
 
 
 class TestTranslate(TaskConformance):

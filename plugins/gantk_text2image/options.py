@@ -64,7 +64,9 @@ class RunOptions(Options):
     guidance: float = option(1.0, "above 1 follows the words more closely, with less variety", ge=0, le=10)
     truncation: float = option(1.0, "below 1: nearer to the mean picture of the words", ge=0, le=2)
     grid: bool = option(False, "only a sheet with captions, no picture files")
-    interpolate: Path | None = option(None, "write only a strip.png, .gif or .mp4 that moves from prompt to prompt; no -n, -o, --grid")
+    interpolate: Path | None = option(
+        None, "write only a strip.png, .gif or .mp4 that moves from prompt to prompt; no -n, -o, --grid"
+    )
     upscale: Literal[0, 2, 3, 4] = option(0, "enlarge each picture with the task superres")
     out: Path | None = option(None, "folder for the pictures; default gantk-text2image", "-o")
     device: str = option("auto", "cpu, cuda, mps or auto")
@@ -80,7 +82,9 @@ class EvalOptions(Options):
     part: Literal["test", "train", "all"] = option("test", "which captions: the held-out ones, the others, or all")
     number: PositiveInt = option(1_000, "pictures to make", "-n")
     matcher: Path | None = option(None, "a folder to keep the fitted matcher in, or to take it from")
-    matcher_data: Path | None = option(None, "what to fit the matcher and readers of attributes on; default the part that is not scored")
+    matcher_data: Path | None = option(
+        None, "what to fit the matcher and readers of attributes on; default the part that is not scored"
+    )
     features: str = option("efficientnet-lite0", "an extractor for Fréchet distance and KID")
     guidance: float = option(1.0, "as in `gantk run text2image`", ge=0, le=10)
     seed: NonNegativeInt = option(0, "of the pictures and of every draw", le=2**62)

@@ -71,10 +71,7 @@ def toy(count: int = 24) -> tuple[np.ndarray, list[list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def fitted(found: object) -> Matcher:
-    from gantoolkit import plugins
-
-    plugins.use(found)  # type: ignore[arg-type]
+def fitted() -> Matcher:
     return matcher.fit(*toy(), nimg=24 * 24)
 
 

@@ -13,23 +13,19 @@ from hypothesis import strategies as st
 
 from gantk_text2image.painter import Painter, export_onnx, to_uint8
 from gantk_text2image.task import Text2Image
-from gantoolkit import plugins
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import Model
-from gantoolkit.plugins import Plugins
 from tests.text2image.tiny import made
 from tests.tolerances import TOL
 
 
 @pytest.fixture(scope="module")
-def model(found: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    plugins.use(found)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return made(tmp_path_factory.mktemp("pictures")).model
 
 
 @pytest.fixture(scope="module")
-def painter(found: Plugins, model: Model) -> Painter:
-    plugins.use(found)
+def painter(model: Model) -> Painter:
     return Text2Image().load(model, device="cpu")
 
 

@@ -13,26 +13,22 @@ from PIL import Image
 
 from gantk_text2image import use
 from gantk_text2image.painter import Painter
-from gantoolkit import plugins
 from gantoolkit.cli import call
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import Model
-from gantoolkit.plugins import Plugins
 from tests.text2image.tiny import made
 
 Run = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def saved(found: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plugins.use(found)
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     return made(folder / "pictures").model.save(folder / "model", half=False)
 
 
 @pytest.fixture
-def run(found: Plugins, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(plugins, "discover", lambda **_: found)
+def run(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     return lambda *words: call(["run", "text2image", "-m", str(saved), "--device", "cpu", *map(str, words)])
 
@@ -97,6 +93,18 @@ def test_words_that_are_unknown_or_not_read_are_warned_of(run: Run, capsys: pyte
     err = capsys.readouterr().err
     assert "does not know 🍎, и" in err and "reads only its beginning" in err
     assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("words", ["zebra", "🍎🍎", "красное яблоко", "लाल सेब", "赤い リンゴ", "x" * 10_000])
+def test_words_that_are_all_unknown_make_a_picture_and_are_warned_of(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    assert run(words, "-o", "out", "--quiet") == 0
+    line, *more = capsys.readouterr().err.splitlines()
+    assert "does not know" in line and len(line) < 1_000
+    assert all("reads only its beginning" in other for other in more)  # letters it never met take more of its 10 tokens
+    [name] = set(files(tmp_path / "out")) - {"grid.png"}
+    assert pixels(tmp_path / "out" / name).shape == (32, 32, 3)
 
 
 def test_upscaled_pictures_are_four_times_as_large(run: Run, painter: Painter, tmp_path: Path) -> None:

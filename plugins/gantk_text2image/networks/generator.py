@@ -65,7 +65,8 @@ class Looks(nn.Module):
             for made in (self.key(tokens), self.value(tokens))
         )
         q = F.normalize(q, dim=-1) * self.temperature.to(q.dtype)
-        found = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, mask[:, None, None], scale=1.0)
+        k = F.normalize(k, dim=-1, eps=1e-6)  # where no token is, k is zero, and the usual ε is zero in fp16
+        found = F.scaled_dot_product_attention(q, k, v, mask[:, None, None], scale=1.0)
         return x + self.out(found.transpose(2, 3).reshape(n, c, h, w))
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gantk_text2image import recipes
-from gantk_text2image.recipes import drawings, emoji, shapes, stamps
+from gantk_text2image.recipes import clipart, drawings, emoji, shapes, stamps
 from gantoolkit.errors import GantkError, UsageError
 
 BUILDERS: dict[str, Callable[..., Counter[str]]] = {
     "drawings": drawings.build,
     "shapes": shapes.build,
     "emoji": emoji.build,
+    "clipart": clipart.build,
     "stamps": stamps.build,
 }
 DRAWN = ("train", "test", "seed")  # options of recipes that draw at random
@@ -31,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("recipe", choices=BUILDERS)
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--size", type=int, default=64, help="side of a picture in pixels (default 64)")
-    parser.add_argument("--package", type=Path, help="where the downloaded packages are (drawings, emoji, stamps)")
+    parser.add_argument("--package", type=Path, help="where the downloaded packages are (all but shapes)")
     parser.add_argument("--train", type=int, help="pictures to train on (drawings, shapes)")
     parser.add_argument("--test", type=int, help="pictures of new combinations (drawings, shapes; default 2000)")
     parser.add_argument("--seed", type=int, help="of everything random (drawings, shapes; default 0)")

