@@ -102,11 +102,14 @@ class _Terms:
         return self._kept(terms)
 
     def generator(self) -> list[Term]:
-        config = self.config
+        """Contrast and attributes count less than for the critic: no penalty keeps their slopes small, and a generator
+        that is held to them draws speckles that please the critic instead of shapes."""
+        config, share = self.config, self.config.generator_share
+        contrast, named = config.contrast_weight * share, config.attribute_weight * share
         terms = [
             Term("adversarial", self._answered, couples_batch=self.loss.couples_batch),
-            Term("contrast", lambda ctx: self._contrast(ctx, "fake"), config.contrast_weight, couples_batch=True),
-            Term("attributes", lambda ctx: self._names(ctx, "fake"), config.attribute_weight),
+            Term("contrast", lambda ctx: self._contrast(ctx, "fake"), contrast, couples_batch=True),
+            Term("attributes", lambda ctx: self._names(ctx, "fake"), named),
         ]
         return self._kept(terms)
 

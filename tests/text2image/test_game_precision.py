@@ -37,7 +37,9 @@ def test_steps_in_half_precision_are_close_to_those_in_full(tmp_path: Path) -> N
     assert {"critic/r1", "critic/r2", "critic/match penalty", "critic/attributes"} <= half[0].losses.keys()
     for one, other in zip(half, full, strict=True):
         assert not one.skipped
-        assert one.losses == pytest.approx(other.losses, rel=TOL["half-precision step, relative"])
+        slopes = [{**step.losses, "critic/match penalty": step.losses["critic/match penalty"] ** (1 / game.POWER)}
+                  for step in (one, other)]  # fmt: skip
+        assert slopes[0] == pytest.approx(slopes[1], rel=TOL["half-precision step, relative"])
     assert half[0].losses != full[0].losses, "it was not played in half precision"
 
 

@@ -3,8 +3,7 @@
 Blocks have no normalisation and start as the identity (`gantoolkit.layers`); what a block sees is scaled and shifted by
 an affine function of w, as in DF-GAN (Tao et al. 2022, arXiv:2008.05865, section 3.3). Small maps look at the tokens by
 cross-attention, as in AttnGAN (Xu et al. 2018, arXiv:1711.10485, section 3.1) and GigaGAN (Kang et al. 2023,
-arXiv:2303.05511, section 3.2). The last map holds `patch`² pixels a position (Shi et al. 2016, arXiv:1609.05158, eq. 4;
-alike at the start: Aitken et al. 2017, arXiv:1707.02937).
+arXiv:2303.05511, section 3.2).
 
 Shapes: N batch, T tokens, D width of the text, W length of w, c channels, S side of a picture, s of a map.
 """
@@ -109,9 +108,7 @@ class TextGenerator(nn.Module):
             Looks(c, width, side) for c, side in zip(widths, sides, strict=True) if side <= attention
         )
         self.blocks = nn.ModuleList(Modulated(c, inner) for c in widths)
-        self.pixels = conv(widths[-1], 3 * patch**2, 1 if patch == 1 else 3, gain=1, bias=False)
-        with torch.no_grad():  # all pixels of a position alike at first: no pattern to unlearn
-            self.pixels.weight.copy_(self.pixels.weight[:: patch**2].repeat_interleave(patch**2, 0))
+        self.pixels = conv(widths[-1], 3, 1 if patch == 1 else 3, gain=1, bias=False)
 
     def mapping(self, z: Tensor, sentence: Tensor) -> Tensor:
         """The vector w that modulates, of noise and the text as a whole: (N, W)."""
@@ -129,8 +126,10 @@ class TextGenerator(nn.Module):
             if i < len(self.looks):
                 x = self.looks[i](x, tokens, mask)
             x = block(x, w)
+        if self.patch > 1:  # enlarged, then convolved: a pixel shuffle drew speckles
+            x = resize(x, self.patch)
         # Linear while it learns: through a tanh, drawings that are mostly white drove it to where no gradient is left.
-        made = F.pixel_shuffle(self.pixels(x).float(), self.patch)
+        made = self.pixels(x).float()
         return made if self.training else made.clamp(-1, 1)
 
     def forward(self, z: Tensor, tokens: Tensor, mask: Tensor, sentence: Tensor) -> Tensor:
