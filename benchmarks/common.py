@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from gantoolkit import devices
+
+Way = TypeVar("Way")  # what names one: a text, or a tuple
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,19 +28,25 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def paired(ways: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
+def paired(
+    ways: Mapping[Way, Callable[[], Any]],
+    rounds: int,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Way, list[float]]:
     """Seconds of each way in each round. The ways take turns within a round, so that a drift of the machine's
-    speed meets all of them; ratios within a round are what to quote."""
+    speed meets all of them; ratios within a round are what to quote. With `time.process_time` as the clock they are
+    CPU seconds, which other work on the machine disturbs less."""
     for way in ways.values():
         for _ in range(warmup):
             way()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[Way, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
         names = list(ways)
         for name in names if turn % 2 == 0 else reversed(names):
-            start = time.perf_counter()
+            start = clock()
             ways[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -199,7 +199,7 @@ def words(text: str) -> list[str]:
 
 def known_words(captions: Iterable[str]) -> frozenset[str]:
     """The words of all captions, without punctuation: what `unknown` compares with."""
-    return frozenset(word for caption in captions for word in words(caption) if is_word(word))
+    return frozenset(filter(is_word, {word for caption in captions for word in words(caption)}))
 
 
 def unknown(text: str, known: Set[str]) -> list[str]:

@@ -8,14 +8,17 @@ it, so that "the" and the end of "bathe" differ.
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 from gantoolkit.texts import words
 
 Pair = tuple[int, int]
 BYTES = 256  # ids below stand for a byte; those from here on for a pair, in the order in which they were learnt
+EDGE = -1  # no id: before, between and after words, and where a pair has lost a place
 SEEN_BEFORE = 1 << 16  # spellings kept: words come again
 
 
@@ -26,39 +29,65 @@ def learn(texts: Iterable[str], pairs: int) -> list[Pair]:
     the same result. A pair that occurs once teaches nothing and is left out.
     """
     occurrences = Counter(word for text in texts for word in words(text))
-    spelt = [list(_bytes(word)) for word in occurrences]
-    weight = list(occurrences.values())
-    counts: Counter[Pair] = Counter()
-    where: defaultdict[Pair, set[int]] = defaultdict(set)
-    for index, ids in enumerate(spelt):
-        for pair in pairwise(ids):
-            counts[pair] += weight[index]
-            where[pair].add(index)
-    heap = [(-count, pair) for pair, count in counts.items()]
+    spelt = _Row(occurrences)
+    heap = [(-count, pair) for pair, count in spelt.counts.items()]
     heapq.heapify(heap)
     learnt: list[Pair] = []
     while heap and len(learnt) < pairs:
-        count, pair = heapq.heappop(heap)
-        if counts[pair] != -count:  # it has become rarer or more frequent since; that is in the heap, too
+        count, pair = heap[0]
+        if spelt.counts[pair] != -count:  # a pair that is there becomes only rarer: the heap may say too much
+            heapq.heapreplace(heap, (-spelt.counts[pair], pair))
             continue
         if -count < 2:
             break
-        changed: set[Pair] = set()
-        for index in where.pop(pair):
-            before = spelt[index]
-            after = spelt[index] = _joined(before, pair, BYTES + len(learnt))
-            for old in pairwise(before):
-                counts[old] -= weight[index]
-                changed.add(old)
-            for new in pairwise(after):
-                counts[new] += weight[index]
-                where[new].add(index)
-                changed.add(new)
+        heapq.heappop(heap)
+        for made in spelt.join(pair, BYTES + len(learnt)):
+            heapq.heappush(heap, (-spelt.counts[made], made))
         learnt.append(pair)
-        for other in changed:
-            if counts[other] > 0:
-                heapq.heappush(heap, (-counts[other], other))
     return learnt
+
+
+class _Row:
+    """Words in a row, as ids with an edge between any two, in which pairs are replaced at a cost of what changes.
+
+    Attributes:
+        counts: how often each pair occurs, in all occurrences of the words.
+    """
+
+    def __init__(self, occurrences: Mapping[str, int]) -> None:
+        self.counts: defaultdict[Pair, int] = defaultdict(int)
+        self._where: defaultdict[Pair, array[int]] = defaultdict(partial(array, "i"))  # places, some of them outdated
+        self._ids, self._weights = array("i", [EDGE]), array("i", [0])
+        for word, count in occurrences.items():
+            spelt = _bytes(word)
+            for place, pair in enumerate(pairwise(spelt), len(self._ids)):
+                self.counts[pair] += count
+                self._where[pair].append(place)
+            self._ids.extend([*spelt, EDGE])
+            self._weights.extend([count] * (len(spelt) + 1))
+        self._left, self._right = (array("i", range(by, by + len(self._ids))) for by in (-1, 1))
+
+    def join(self, pair: Pair, new: int) -> set[Pair]:
+        """Replace each occurrence of the pair, from the left; the pairs that come by it."""
+        ids, counts, where, fresh = self._ids, self.counts, self._where, set()
+        for place in where.pop(pair):
+            second = self._right[place]
+            if (ids[place], ids[second]) != pair:
+                continue
+            before, beyond = self._left[place], self._right[second]
+            weight = self._weights[place]
+            ids[place], ids[second] = new, EDGE
+            self._right[place], self._left[beyond] = beyond, place
+            for old, made, start in (
+                ((ids[before], pair[0]), (ids[before], new), before),
+                ((pair[1], ids[beyond]), (new, ids[beyond]), place),
+            ):
+                if EDGE not in made:
+                    counts[old] -= weight
+                    counts[made] += weight
+                    where[made].append(start)
+                    fresh.add(made)
+        return fresh
 
 
 class Subwords:
@@ -102,10 +131,10 @@ class Subwords:
     def _spell(self, word: str) -> list[int]:
         ids = list(_bytes(word))
         while len(ids) > 1:
-            rank, pair = min((self._rank.get(pair, len(self.pairs)), pair) for pair in pairwise(ids))
+            rank = min([self._rank.get(pair, len(self.pairs)) for pair in pairwise(ids)])
             if rank == len(self.pairs):
                 break
-            ids = _joined(ids, pair, BYTES + rank)
+            ids = _joined(ids, self.pairs[rank], BYTES + rank)
         return ids
 
 

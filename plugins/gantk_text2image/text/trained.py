@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -64,11 +65,11 @@ class Trained:
         }
 
     def prepare(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        ids = torch.full((len(texts), self.tokens), NOTHING)
+        ids = np.full((len(texts), self.tokens), NOTHING, np.int64)
         for row, text in zip(ids, texts, strict=True):
             found = [START, *(FIRST + i for i in self.subwords.ids(text, self.tokens - 1))]
-            row[: len(found)] = torch.tensor(found)
-        return {"text": ids, "mask": ids != NOTHING}
+            row[: len(found)] = found
+        return {"text": torch.from_numpy(ids), "mask": torch.from_numpy(ids != NOTHING)}
 
     def unknown(self, text: str) -> list[str]:
         return unknown(text, self.known)
