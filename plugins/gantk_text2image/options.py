@@ -13,7 +13,7 @@ from gantoolkit.task import Options, Precision, TrainConfig, option
 class Text2ImageConfig(TrainConfig):
     """How to train a generator that follows words, on pictures with captions."""
 
-    batch: PositiveInt = option(32, "real images a step, all processes together")
+    batch: PositiveInt = option(16, "real images a step, all processes together")
     nimg: PositiveInt = option(400_000, "real images to show")
     size: Literal[32, 64, 128, 256] = option(64, "side of the pictures, in pixels")
     fit: Literal["pad", "crop", "stretch"] = option("pad", "how pictures of other shapes become squares")

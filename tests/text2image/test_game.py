@@ -210,7 +210,7 @@ def test_the_match_penalty_is_that_of_df_gan() -> None:
 
 def test_slopes_are_r1_and_r2() -> None:
     terms = game._Terms(Text2ImageConfig(**SMALL), [])
-    assert terms.gamma == losses.gamma_rule(32 * 32, 4)
+    assert terms.gamma == game.SHARP * losses.gamma_rule(32 * 32, 4)
 
 
 def test_it_learns_to_follow_words() -> None:
