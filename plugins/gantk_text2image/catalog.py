@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gantoolkit import ModelEntry, TextEncoderEntry
 
+if TYPE_CHECKING:
+    from gantoolkit.model import Model
+
 TEXT = "gantk_text2image.text"
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 def entries() -> list[ModelEntry]:
     """Bundled models, in the order they are listed."""
-    return []
+    summary = "drawings of 97 things in eight colours, 64²"
+    licence = "Apache-2.0 AND CC-BY-4.0"
+    return [ModelEntry("drawings", "text2image", summary, _drawings, licence=licence, default=True)]
+
+
+def _drawings() -> Model:
+    from gantoolkit.model import Model
+
+    return Model.load(WEIGHTS / "drawings")
 
 
 def encoders() -> list[TextEncoderEntry]:

@@ -19,7 +19,7 @@ from gantk_text2image.figures import Scored, Settings
 from gantk_text2image.matcher import Matcher
 from gantk_text2image.options import EvalOptions, Text2ImageConfig
 from gantk_text2image.painter import Painter, to_uint8
-from gantoolkit import distributions, images
+from gantoolkit import devices, distributions, images
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor
 from gantoolkit.featureset import FeatureSet, describe
@@ -51,6 +51,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     for what, path in (("sheet", options.sheet), ("cards", options.save)):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
+    options = options.model_copy(update={"device": devices.pick_device(options.device)})
     extract = extractor(options.features)
     model = find("text2image", options.model)
     painter = Painter(model, options.device)

@@ -146,7 +146,7 @@ def test_an_untrained_model_is_scored_from_data_to_sheet(
     monkeypatch.setattr(figures, "PROMPTS", 2)
     folder, model = untrained
     options = EvalOptions(
-        data=folder, model=str(model), number=20, features="pixels", device="cpu", matcher=tmp_path / "matcher",
+        data=folder, model=str(model), number=20, features="pixels", matcher=tmp_path / "matcher",
         save=tmp_path / "cards.json", sheet=tmp_path / "sheet.png",
     )  # fmt: skip
     console = RecordingConsole()
