@@ -46,12 +46,12 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     Raises:
         UsageError: options that do not go together. InputError: data, a model or a matcher that cannot be used.
     """
+    options = options.model_copy(update={"device": devices.pick_device(options.device)})
     if options.data is None:
         raise UsageError("no pictures with captions were named", remedy="gantk eval text2image DATA/ --model MODEL")
     for what, path in (("sheet", options.sheet), ("cards", options.save)):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
-    options = options.model_copy(update={"device": devices.pick_device(options.device)})
     extract = extractor(options.features)
     model = find("text2image", options.model)
     painter = Painter(model, options.device)
