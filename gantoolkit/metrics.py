@@ -7,16 +7,20 @@ channel and the border that is left out are stated in every result.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gantoolkit.errors import UsageError
+from gantoolkit.runlog import write_atomically
 
 if TYPE_CHECKING:
     from gantoolkit.features import Extractor
+    from gantoolkit.task import Console
 
 Channel = Literal["y", "rgb", "values"]
 Pictures = np.ndarray | Sequence[np.ndarray]
@@ -68,6 +72,22 @@ class Difference:
 
     value: float
     text: str
+
+
+def publish(cards: Sequence[MetricCard], console: Console, save: Path | None = None) -> None:
+    """Say each card in a line, give it as a result, and write all of them where a file is named."""
+    for card in cards:
+        console.say(card.line())
+        console.result({"card": card.to_dict()})
+    if save is not None:
+        write_cards(cards, save)
+        console.say(f"cards: {save}")
+
+
+def write_cards(cards: Sequence[MetricCard], path: Path) -> None:
+    """A JSON list of cards; the folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps([card.to_dict() for card in cards], indent=2).encode())
 
 
 def compare(a: MetricCard, b: MetricCard) -> Difference:

@@ -22,10 +22,9 @@ from gantoolkit.features import Extractor, extractor
 from gantoolkit.featureset import FeatureSet, describe
 from gantoolkit.images import Picture
 from gantoolkit.labelled import LabelledPictures
-from gantoolkit.metrics import MetricCard, compare
+from gantoolkit.metrics import MetricCard, compare, publish
 from gantoolkit.model import find
 from gantoolkit.plugins import current
-from gantoolkit.runlog import write_atomically
 from gantoolkit.task import Console
 
 LEAST = 16  # held-out pictures that a score can be made from
@@ -63,13 +62,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
         cards.append(_accuracy(pictures, made.labels, real, options.seed))
-    for card in cards:
-        console.say(card.line())
-        console.result({"card": card.to_dict()})
-    if options.save is not None:
-        options.save.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.save, json.dumps([card.to_dict() for card in cards], indent=2).encode())
-        console.say(f"cards: {options.save}")
+    publish(cards, console, options.save)
     if options.sheet is not None:
         beside = real if training is None else training
         images.write(Picture(show.beside_nearest(pictures[:8], beside)), options.sheet)

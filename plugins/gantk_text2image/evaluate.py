@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,8 @@ from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor
 from gantoolkit.featureset import FeatureSet, describe
 from gantoolkit.images import Picture
-from gantoolkit.metrics import MetricCard
+from gantoolkit.metrics import MetricCard, publish
 from gantoolkit.model import find
-from gantoolkit.runlog import write_atomically
 from gantoolkit.task import Console
 
 LEAST = 4  # pictures that a distance between sets can be made of
@@ -78,13 +76,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
 
     for line in figures.table(cards):
         console.say(line)
-    for card in cards:
-        console.say(card.line())
-        console.result({"card": card.to_dict()})
-    if options.save is not None:
-        options.save.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.save, json.dumps([card.to_dict() for card in cards], indent=2).encode())
-        console.say(f"cards: {options.save}")
+    publish(cards, console, options.save)
     if options.sheet is not None:
         images.write(Picture(_sheet(painter, data, scored, made, fakes, training, options)), options.sheet)
         console.say(f"sheet: {options.sheet}")

@@ -29,7 +29,7 @@ from gantoolkit.schedule import Cosine
 from gantoolkit.view import View
 
 TEXT = "text"  # the generator's reader, in a model beside the generator
-SHARP = 2  # times the usual γ: with it, the critic won on drawings, whose edges are hard
+SHARP = 2  # times `losses.gamma_rule`, with which the critic won on drawings, whose edges are hard
 POWER = 6  # p of the match-aware penalty, as in DF-GAN
 
 

@@ -41,7 +41,7 @@ class Text2ImageConfig(TrainConfig):
     match_penalty: NonNegativeFloat = option(0.0, "strength of the match-aware gradient penalty")
     contrast_weight: NonNegativeFloat = option(0.5, "weight of the contrast of pictures and captions")
     attribute_weight: NonNegativeFloat = option(0.0, "weight of naming the attributes, where the data has them")
-    generator_share: NonNegativeFloat = option(0.1, "of the contrast's and the attributes' weights, for the generator")
+    generator_share: NonNegativeFloat = option(0.1, "share of those two weights that the generator feels")
     caption_dropout: float = option(0.1, "share of the captions left out, for guidance", ge=0, lt=1)
     augment: str = option("", "what is done to reals and fakes alike, as in generate: color, translation, cutout")
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)

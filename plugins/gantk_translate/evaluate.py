@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -190,8 +189,7 @@ def _write(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
     if options.save is not None:
-        cards = [card.to_dict() for row in rows for card in row.cards]
-        write_atomically(options.save, json.dumps(cards, indent=2).encode())
+        metrics.write_cards([card for row in rows for card in row.cards], options.save)
         console.say(f"cards: {options.save}")
     if options.sheet is not None:
         chosen = [index for third in page.thirds(rows[0].marks, ON_SHEET) for index in third]

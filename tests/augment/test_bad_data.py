@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gantk_augment.source import check, open_source
 from gantoolkit.errors import InputError
+from tests.archives import tar
 from tests.augment import data_sets
-from tests.augment.data_sets import disc, edit_json, png, save, tar
+from tests.augment.data_sets import disc, edit_json, png, save
 from tests.sources import zipped
 
 

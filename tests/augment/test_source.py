@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from gantk_augment.source import Source, check, open_source
+from tests.archives import tar
 from tests.augment import data_sets
-from tests.augment.data_sets import box_of, disc, edit_json, png, save, tar
+from tests.augment.data_sets import box_of, disc, edit_json, png, save
 from tests.sources import zipped
 
 MAKERS: dict[str, Callable[[Path], Path]] = {

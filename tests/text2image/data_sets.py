@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.archives import tar
 
 COLOURS = {"red": (220, 40, 40), "green": (50, 160, 60), "blue": (40, 80, 210), "yellow": (250, 212, 40)}
 PLACES = ("left", "middle", "right")
@@ -82,16 +83,6 @@ def with_parquet(folder: Path, count: int = 12) -> Path:
     pictures(folder, rows(count))
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows(count)), folder / "captions.parquet")
     return folder
-
-
-def tar(path: Path, files: Mapping[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return path
 
 
 def with_shards(folder: Path, count: int = 12) -> Path:

@@ -19,6 +19,7 @@ from gantk_text2image import tables
 from gantk_text2image.captions import Captioned, open_captions
 from gantk_text2image.shards import key
 from gantoolkit.errors import InputError, UsageError
+from tests.archives import tar
 from tests.text2image import data_sets
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
@@ -64,7 +65,7 @@ def test_a_zip_is_read_like_its_folder(tmp_path: Path) -> None:
 
 def test_a_single_tar_is_enough(tmp_path: Path) -> None:
     files = samples("a/0{}")
-    found = open_captions(data_sets.tar(tmp_path / "one.tar", files))
+    found = open_captions(tar(tmp_path / "one.tar", files))
     assert found.problems == [] and len(found) == 9 and found.names[3] == "a/03.png"
 
 
@@ -167,8 +168,8 @@ def test_shards_with_faults(tmp_path: Path) -> None:
     good = data_sets.png(data_sets.rows()[0])
     files = {f"{n}.png": good for n in range(10)} | {f"{n}.txt": b"a bar" for n in range(9)}
     files |= {"0.jpg": good, "alone.txt": b"x", "1.json": b"{", "2.json": b"[]"}
-    data_sets.tar(tmp_path / "a.tar", files)
-    data_sets.tar(tmp_path / "b.tar", {"3.png": good})
+    tar(tmp_path / "a.tar", files)
+    tar(tmp_path / "b.tar", {"3.png": good})
     (tmp_path / "c.tar").write_bytes(b"no tar at all" * 100)
     told = problems(open_captions(tmp_path))
     assert told["0.jpg"] == "a second picture of the sample 0"
@@ -182,7 +183,7 @@ def test_shards_with_faults(tmp_path: Path) -> None:
 
 def test_a_tar_that_ends_too_soon(tmp_path: Path) -> None:
     files = samples("{}")
-    path = data_sets.tar(tmp_path / "a.tar", files)
+    path = tar(tmp_path / "a.tar", files)
     path.write_bytes(path.read_bytes()[:1500])
     assert open_captions(tmp_path).problems
 
