@@ -281,7 +281,8 @@ class Collapse(Watchman):
         sample: (n, generator) → n fakes of the reals' shape and range; with labels (n, generator, labels). Use
             `quietly` around the networks.
         features: (N, ...) → (N, F); `Axes(reals)` by default.
-        labels: (M,) integers, the reals' classes.
+        labels: (M,) integers, the reals' classes; -1 is none.
+        classes: their names; by default their numbers.
         n: fakes and reals of a probe.
         every_nimg: images between probes; by default 40 for each fake of a probe.
         seed: of the generator that `sample` gets.
@@ -301,6 +302,7 @@ class Collapse(Watchman):
         features: Features | None = None,
         labels: Tensor | None = None,
         *,
+        classes: Sequence[str] = (),
         n: int = 256,
         every_nimg: int | None = None,
         seed: int = 0,
@@ -333,6 +335,7 @@ class Collapse(Watchman):
         }
         super().__init__("collapse", limits, troubles)
         self.sample, self.labels = sample, None if labels is None else labels[:n].cpu()
+        self.classes = classes
         # axes from other reals than those compared: on its own data an axis shows more spread than on any other
         self.features = features or Axes(reals[n:] if len(reals) - n >= 64 else reals)
         with torch.no_grad():
@@ -365,13 +368,14 @@ class Collapse(Watchman):
         if by_class:
             label, row = min(by_class.items(), key=lambda item: item[1]["diversity"])
             worst = row["diversity"]
-            self._look("class", worst < alike <= diversity, worst > varied, label=label, diversity=worst)
+            name = self.classes[label] if self.classes else label
+            self._look("class", worst < alike <= diversity, worst > varied, label=name, diversity=worst)
 
     def _by_class(self, fakes: Tensor) -> dict[int, dict[str, float]]:
         """The same measures within each class that has enough reals to say something."""
         if self.labels is None:
             return {}
-        members = {int(label): self.labels == label for label in self.labels.unique()}
+        members = {int(label): self.labels == label for label in self.labels.unique() if label >= 0}
         return {
             label: variety(fakes[rows], self.reals[rows], self.k)
             for label, rows in members.items()
@@ -386,15 +390,16 @@ def standard(
     judge: Judge | None = None,
     features: Features | None = None,
     labels: Tensor | None = None,
+    classes: Sequence[str] = (),
     generator: str = "generator",
     seed: int = 0,
     limits: Limits = LIMITS,
 ) -> list[Gauge]:
     """The usual gauges of a game: equilibrium and instability, and collapse where there are 16 reals and a sampler.
 
-    See `Equilibrium` for `generator` and `judge`, `Collapse` for `reals`, `sample`, `features` and `labels`.
+    See `Equilibrium` for `generator` and `judge`, `Collapse` for `reals`, `sample`, `features`, `labels` and `classes`.
     """
     gauges: list[Gauge] = [Equilibrium(generator, judge, seed=seed + 1, limits=limits), Instability(limits=limits)]
     if reals is not None and sample is not None and len(reals) >= 16:
-        gauges.append(Collapse(reals, sample, features, labels, seed=seed + 2, limits=limits))
+        gauges.append(Collapse(reals, sample, features, labels, classes=classes, seed=seed + 2, limits=limits))
     return gauges

@@ -264,12 +264,28 @@ def test_one_class_may_collapse_alone() -> None:
         return torch.where(labels[:, None] == 2, CORNERS[labels], made)
 
     gauge = Collapse(reals, sample, labels=labels, every_nimg=100)
+    named = Collapse(reals, sample, labels=labels, classes=["a", "b", "c", "d"], every_nimg=100)
     for index in range(1, 20):
         gauge.observe(Step(index * 100, index))
+        named.observe(Step(index * 100, index))
     (alarm,) = gauge.alarms()
+    assert "class c" in named.alarms()[0].text
     assert "class 2" in alarm.text and alarm.gauge == "collapse"
     found = gauge.readings()
     assert found["collapse/worst_diversity"] == 0 and found["collapse/diversity"] > 0.9
+
+
+def test_samples_of_no_class_are_no_class() -> None:
+    """The same, but the collapsed class has no label: nothing is said of it."""
+    reals, kinds = blobs(CORNERS, 256, 0), torch.arange(256) % 4
+
+    def sample(n: int, random: torch.Generator, labels: Tensor) -> Tensor:
+        made = CORNERS[kinds] + 0.05 * torch.randn(n, 2, generator=random)
+        return torch.where(kinds[:, None] == 2, CORNERS[kinds], made)
+
+    gauge = Collapse(reals, sample, labels=torch.where(kinds == 2, -1, kinds), every_nimg=100)
+    gauge.observe(Step(100, 1))
+    assert gauge.readings()["collapse/worst_diversity"] > 0.5
 
 
 def test_collapse_wants_enough_reals_and_standard_does_without() -> None:

@@ -6,7 +6,8 @@ Shapes: N pictures, S pixels a side, T tokens, K attributes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ from gantoolkit import texts
 from gantoolkit.errors import GantkError, UsageError
 
 STAND_INS = 64  # pictures to score on where nothing is held out
+CANDIDATES = 64  # random rows, of which the one that is most alike says what a picture does not show
+PAIRS = 512  # of pictures whose distances are measured
+COARSE = 16  # positions a side at which distances are measured: poses and places count, lines do not
 Part = Literal["train", "held_out"]
 Fit = Literal["pad", "crop", "stretch"]
 
@@ -53,6 +57,7 @@ class Data:
         self.captions = tuple(row.captions for row in found.rows)
         self.described: tuple[Mapping[str, str], ...] = tuple(row.attributes for row in found.rows)
         self.train, self.test, note = split(found, config.held_out)
+        self._rows = np.array(self.train)
         self.groups = linked(self.captions)
         self.attributes = values_of(self.described[row] for row in self.train)
         self.labels = np.full((len(self.names), len(self.attributes)), -1, np.int64)
@@ -85,15 +90,40 @@ class Data:
         Returns:
             "image": float32 (3, S, S) in [-1, 1]; "text" and "mask": a row of what the encoder prepared, of the empty
             text where "dropped" (bool) is True; "group": int64, equal for pictures that share captions; and where
-            there are attributes "attributes": int64 (K,), -1 where the picture has none.
+            there are attributes "attributes": int64 (K,), -1 where the picture has none, and "wrong text" and
+            "wrong mask": a caption with another value of an attribute, of which "wrong" (bool) says if one was found.
         """
         import torch
 
         row = self.train[index]
-        text = self.captions[row][int(rng.integers(len(self.captions[row])))]
+        text = self._said(row, rng)
         dropped = bool(rng.random() < self._dropout)
         mirrored = self._mirror and bool(rng.random() < 0.5)
-        return {**self._example(row, "" if dropped else text, mirrored), "dropped": torch.tensor(dropped)}
+        item = {**self._example(row, "" if dropped else text, mirrored), "dropped": torch.tensor(dropped)}
+        if self.attributes:
+            other = self._alike(row, rng)
+            place = self._row_of[text if other is None else self._said(other, rng)]
+            item["wrong text"], item["wrong mask"] = self._prepared["text"][place], self._prepared["mask"][place]
+            item["wrong"] = torch.tensor(other is not None)
+        return item
+
+    def _said(self, row: int, rng: np.random.Generator) -> str:
+        """One of a picture's captions."""
+        return self.captions[row][int(rng.integers(len(self.captions[row])))]
+
+    def _alike(self, row: int, rng: np.random.Generator) -> int | None:
+        """Of some random training pictures the one with most equal attributes among those that contradict this one.
+
+        Hard negatives: Faghri et al. 2018 (VSE++, arXiv:1707.05612, section 3.2), by attributes instead of by scores.
+        """
+        rows = self._rows[rng.integers(len(self._rows), size=CANDIDATES)]
+        own, others = self.labels[row], self.labels[rows]
+        known = (own >= 0) & (others >= 0)
+        equal = ((own == others) & known).sum(1)
+        # nothing contradicts, or they share a caption, which so cannot say what it is that does
+        equal[(equal == known.sum(1)) | (self.groups[rows] == self.groups[row])] = -1
+        best = int(equal.argmax())
+        return None if equal[best] < 0 else int(rows[best])
 
     def _example(self, row: int, text: str, mirrored: bool = False) -> dict[str, Any]:
         import torch
@@ -116,12 +146,43 @@ class Data:
 
         In random order: the first ones are of all kinds, however the data are sorted. Nothing is mirrored or dropped.
         """
-        import torch
-
         rows = self.rows(which)
         chosen = [rows[int(i)] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
-        items = [self._example(row, self.captions[row][0]) for row in chosen]
-        return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+        return self.examples((row, self.captions[row][0]) for row in chosen)
+
+    def examples(self, pairs: Iterable[tuple[int, str]]) -> dict[str, Any]:
+        """Rows with these of the data's captions, as batches hold them; {} of none."""
+        import torch
+
+        items = [self._example(row, text) for row, text in pairs]
+        return {key: torch.stack([item[key] for item in items]) for key in items[0]} if items else {}
+
+    def variety(self) -> float:
+        """How far training pictures of one caption are apart, as a share of the distance of any two; 0 if none share.
+
+        Mean absolute differences of pictures of `COARSE` positions a side, over up to `PAIRS` random pairs.
+        """
+        rng = np.random.default_rng(0)
+        order = self._rows[rng.permutation(len(self._rows))]
+        last: dict[int, int] = {}
+        same = []
+        for row in order:
+            group = int(self.groups[row])
+            if group in last:
+                same.append((last.pop(group), int(row)))
+            else:
+                last[group] = int(row)
+            if len(same) == PAIRS:
+                break
+        if not same:
+            return 0.0
+        anything = list(pairwise(order[: PAIRS + 1]))
+        usual = self._apart(anything)
+        return self._apart(same) / usual if usual else 0.0
+
+    def _apart(self, pairs: Sequence[tuple[int, int]]) -> float:
+        a, b = (coarse(self.pictures[[pair[i] for pair in pairs]]) for i in range(2))
+        return float(np.abs(a - b).mean())
 
     def held_out(self) -> tuple[list[str], np.ndarray]:
         """(a caption of each held-out picture, the pictures as uint8 (N, S, S, 3)); see `rows` for which."""
@@ -187,6 +248,12 @@ def fitted(pixels: np.ndarray, size: int, fit: Fit, colour: tuple[int, int, int]
         square[top : top + height, left : left + width] = pixels
         pixels = square
     return conform(pixels, (size, size), 3, "crop" if fit == "crop" else "stretch")
+
+
+def coarse(pictures: np.ndarray) -> np.ndarray:
+    """uint8 (N, S, S, 3) -> float32 (N, COARSE, COARSE, 3), means of whole blocks of pixels."""
+    block = pictures.shape[1] // COARSE
+    return pictures.reshape(len(pictures), COARSE, block, COARSE, block, 3).mean((2, 4), dtype=np.float32)
 
 
 # ---- what is held out ----

@@ -159,9 +159,9 @@ def attribute_cards(
 def diversity_cards(
     painter: Painter, scored: Scored, real: np.ndarray, guidance: float, known: Settings, *, seed: int
 ) -> list[MetricCard]:
-    """Mean perceptual distance between pictures of one prompt, and of real pictures of different captions.
+    """Mean perceptual distance between pictures of one prompt; of real ones that share captions, and of any.
 
-    The first is 0 where the noise changes nothing; it need not reach the second, which differs in content, too.
+    The first is 0 where the noise changes nothing; the second, its ceiling, is left out where no captions are shared.
     """
     places = list({scored.prompts[i]: i for i in reversed(range(len(scored.prompts)))}.values())[::-1][:PROMPTS]
     within = []
@@ -171,15 +171,36 @@ def diversity_cards(
         pairs = np.array(list(combinations(range(PER_PROMPT), 2)))
         within.append(float(distances(pictures[pairs[:, 0]], pictures[pairs[:, 1]]).mean()))
     first = scored.first()
+    groups = scored.groups[scored.targets]
+    same = _pairs_of(groups, first)[: PROMPTS * PER_PROMPT]
     partner = first[retrieval.shuffled(scored.groups[scored.targets[first]], seed)]
     between = distances(real[first[: PROMPTS * 2]], real[partner[: PROMPTS * 2]])
     facts: Settings = {"extractor": f"{efficientnet_lite0(PD_SIZE).name}-PD", "input": PD_SIZE, "seed": seed}
     protocol = known | facts
     per = {"prompts": len(places), "pictures of each": PER_PROMPT}
+    cards = [_mean("diversity per prompt", np.array(within), protocol | per, seed, painter.name)]
+    if len(same):
+        alike = distances(real[same[:, 0]], real[same[:, 1]])
+        cards.append(
+            _mean("diversity, real pictures of one caption", alike, protocol | {"pairs": len(same)}, seed, "data")
+        )
     return [
-        _mean("diversity per prompt", np.array(within), protocol | per, seed, painter.name),
+        *cards,
         _mean("diversity, real pictures of other captions", between, protocol | {"pairs": len(between)}, seed, "data"),
     ]
+
+
+def _pairs_of(groups: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """int64 (P, 2): places of one group, each in one pair at most."""
+    waiting: dict[int, int] = {}
+    pairs = []
+    for place in places.tolist():
+        group = int(groups[place])
+        if group in waiting:
+            pairs.append((waiting.pop(group), place))
+        else:
+            waiting[group] = place
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gantk_text2image.data import Data
+from gantk_text2image.data import COARSE, Data
 from gantk_text2image.networks.critic import Seen, TextCritic
 from gantk_text2image.networks.generator import TextGenerator
 from gantk_text2image.options import Text2ImageConfig
@@ -30,6 +30,7 @@ from gantoolkit.view import View
 
 TEXT = "text"  # the generator's reader, in a model beside the generator
 SHARP = 2  # times `losses.gamma_rule`, with which the critic won on drawings, whose edges are hard
+VARIED = 0.6  # of the distance of real pictures of one caption is asked of fakes; what is left, the critic asks
 POWER = 6  # p of the match-aware penalty, as in DF-GAN
 
 
@@ -62,7 +63,7 @@ def make(
     generator = TextGenerator(**generator_config(config, encoder.width))
     named = {name: len(values) for name, values in dataset.attributes.items()} if config.attribute_weight else {}
     critic = TextCritic(config.size, encoder.width, config.critic_channels, config.patch, named)
-    terms = _Terms(config, list(named))
+    terms = _Terms(config, list(named), dataset.variety() if config.variety_weight else 0)
     view = terms.view
     state: dict[str, Stateful] = {"strength": view.adaptive} if view.adaptive is not None else {}
     rate = Cosine(config.lr, config.lr * config.lr_end, config.nimg)
@@ -84,8 +85,9 @@ def make(
 class _Terms:
     """The terms over one configuration. Batches have what `Data.item` says."""
 
-    def __init__(self, config: Text2ImageConfig, named: list[str]) -> None:
+    def __init__(self, config: Text2ImageConfig, named: list[str], variety: float) -> None:
         self.config, self.named, self.loss = config, named, losses.adversarial(config.loss)
+        self.variety = variety
         self.view = View(config.augment, config.strength, config.loss)
         rule = SHARP * losses.gamma_rule(config.size**2, config.batch)
         self.gamma = rule if config.gamma is None else config.gamma
@@ -112,6 +114,7 @@ class _Terms:
             Term("adversarial", self._answered, couples_batch=self.loss.couples_batch),
             Term("contrast", lambda ctx: self._contrast(ctx, "fake"), contrast, couples_batch=True),
             Term("attributes", lambda ctx: self._names(ctx, "fake"), named),
+            Term("variety", self._alike, config.variety_weight if self.variety else 0, couples_batch=True),
         ]
         return self._kept(terms)
 
@@ -121,11 +124,11 @@ class _Terms:
     # ---- what is looked at ----
 
     def _fake(self, ctx: Context) -> Tensor:
-        def draw() -> Tensor:
-            tokens, sentence = ctx.networks[TEXT](ctx["text"], ctx["mask"])
-            return ctx.networks["generator"](ctx.randn(self.config.latent), tokens, ctx["mask"], sentence)
+        return ctx.share("fake", lambda: self._draw(ctx), owner="generator")
 
-        return ctx.share("fake", draw, owner="generator")
+    def _draw(self, ctx: Context) -> Tensor:
+        tokens, sentence = ctx.networks[TEXT](ctx["text"], ctx["mask"])
+        return ctx.networks["generator"](ctx.randn(self.config.latent), tokens, ctx["mask"], sentence)
 
     def _shown(self, ctx: Context, kind: str) -> Tensor:
         """Real or fake pictures as the critic gets to see them."""
@@ -155,15 +158,20 @@ class _Terms:
         return self.loss.generator(real, self._logits(ctx, "fake"))
 
     def _mismatched(self, ctx: Context) -> Tensor:
-        """Real pictures with the next picture's caption must score below those with their own.
+        """Real pictures with a wrong caption must score below those with their own.
 
-        Where the two captions may belong together (one group), or one is left out, nothing is asked.
+        A wrong one contradicts few of the picture's attributes, or is the next picture's where there are none: nothing
+        is asked where the two may belong together (one group), or one is left out.
         """
         critic: Any = ctx.networks["critic"]
-        wrong = critic.judge(self._looked(ctx, "real"), self._sentence(ctx).roll(1, 0))
         group, dropped = ctx["group"], ctx["dropped"]
-        asked = (group != group.roll(1, 0)) & ~dropped & ~dropped.roll(1, 0)
-        gap = F.softplus(wrong - self._logits(ctx, "real"))
+        if self.named:
+            sentence = ctx.networks["critic_text"](ctx["wrong text"], ctx["wrong mask"])[1]
+            asked = ctx["wrong"] & ~dropped
+        else:
+            sentence = self._sentence(ctx).roll(1, 0)
+            asked = (group != group.roll(1, 0)) & ~dropped & ~dropped.roll(1, 0)
+        gap = F.softplus(critic.judge(self._looked(ctx, "real"), sentence) - self._logits(ctx, "real"))
         return (gap * asked).sum() / asked.sum().clamp_min(1)
 
     def _contrast(self, ctx: Context, kind: str) -> Tensor:
@@ -189,6 +197,20 @@ class _Terms:
             total, known = total + (each * asked).sum(), known + asked.sum()
         return total / known.clamp_min(1)
 
+    def _alike(self, ctx: Context) -> Tensor:
+        """How much of the wanted distance between pictures of one caption is missing, 0 to 1.
+
+        Mode seeking (Mao et al. 2019, arXiv:1903.05628, eq. 2) that stops where enough is reached (Yang et al. 2019,
+        arXiv:1901.09024, eq. 3): without it, noise is hardly used, and poses of a thing are mixed into one. Distances
+        are of small pictures, against those between captions of the batch.
+        """
+        first = _coarse(self._fake(ctx))
+        with torch.no_grad():
+            second = _coarse(self._draw(ctx))
+            usual = (first - first.roll(1, 0)).abs().mean()
+        apart = (first - second).abs().mean((1, 2, 3))
+        return F.relu(1 - apart / (VARIED * self.variety * usual).clamp_min(1e-6)).mean()
+
     def _slope(self, ctx: Context, kind: str) -> Tensor:
         """½ E‖∇D‖² towards the picture, its caption held still: R1 on reals, R2 on fakes; γ is the term's weight."""
         critic, sentence = ctx.networks["critic"], self._sentence(ctx).detach().float()  # may come from half precision
@@ -203,6 +225,11 @@ class _Terms:
             slopes = torch.autograd.grad(critic(x, sentence).sum(), (x, sentence), create_graph=True)
             length = sum(slope.flatten(1).square().sum(1).clamp_min(1e-24).sqrt() for slope in slopes)
         return torch.as_tensor(length).pow(POWER).mean()
+
+
+def _coarse(pictures: Tensor) -> Tensor:
+    """(N, 3, S, S) -> (N, 3, COARSE, COARSE), as `data.coarse`."""
+    return F.avg_pool2d(pictures, pictures.shape[-1] // COARSE)
 
 
 def model(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, Any]) -> Model:

@@ -42,6 +42,9 @@ class Text2ImageConfig(TrainConfig):
     contrast_weight: NonNegativeFloat = option(0.5, "weight of the contrast of pictures and captions")
     attribute_weight: NonNegativeFloat = option(0.0, "weight of naming the attributes, where the data has them")
     generator_share: NonNegativeFloat = option(0.1, "share of those two weights that the generator feels")
+    variety_weight: NonNegativeFloat = option(
+        1.0, "weight of making different pictures of one caption, where the data have different ones"
+    )
     caption_dropout: float = option(0.1, "share of the captions left out, for guidance", ge=0, lt=1)
     augment: str = option("", "what is done to reals and fakes alike, as in generate: color, translation, cutout")
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)

@@ -93,6 +93,32 @@ def test_attributes_and_their_numbers(folder: Path) -> None:
     assert texts_only.attributes == {} and "attributes" not in texts_only.item(0, np.random.default_rng(0))
 
 
+def test_a_wrong_caption_contradicts_one_attribute(folder: Path) -> None:
+    data = Data(config(held_out=0, caption_dropout=0.0), folder)
+    said = {text: data.described[row] for row in range(len(data.captions)) for text in data.captions[row]}
+    words = {data.encoder.prepare([text])["text"][0].numpy().tobytes(): said[text] for text in said}
+    for index in range(12):
+        item = data.item(index, np.random.default_rng(index))
+        wrong = words[item["wrong text"].numpy().tobytes()]
+        equal = [wrong[name] == value for name, value in data.described[index].items()]
+        assert item["wrong"] and sorted(equal) == [False, True]
+
+
+def test_there_may_be_no_wrong_caption(tmp_path: Path) -> None:
+    data = Data(config(held_out=0), data_sets.with_jsonl(tmp_path, 48, captions=["a bar"]))
+    item = data.item(0, np.random.default_rng(0))
+    assert not item["wrong"] and torch.equal(item["wrong text"], data.encoder.prepare(["a bar"])["text"][0])
+
+
+def test_variety_is_that_of_pictures_that_share_captions(tmp_path: Path) -> None:
+    same = Data(config(), data_sets.with_jsonl(tmp_path / "same", 48))
+    assert same.variety() == 0  # equal pictures, again and again
+    alone = Data(config(), data_sets.with_texts(tmp_path / "alone"))
+    assert alone.variety() == 0  # nothing is shared
+    any_bar = Data(config(held_out=0), data_sets.with_jsonl(tmp_path / "any", 960, captions=["a bar"], attributes={}))
+    assert any_bar.variety() == pytest.approx(1, abs=0.1)  # one caption for all: pairs are like any two
+
+
 def test_pictures_that_share_captions_share_a_group(folder: Path) -> None:
     data = Data(config(), folder)
     for a in range(48):

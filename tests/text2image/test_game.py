@@ -57,7 +57,8 @@ class Pairs:
     encoder = Encoder()
     attributes: Mapping[str, tuple[str, ...]] = {"light": ("dark", "bright"), "hue": ("a", "b")}
 
-    def __init__(self, dropped: int = 0) -> None:
+    def __init__(self, dropped: int = 0, variety: float = 0.0) -> None:
+        self._variety = variety
         image = torch.zeros(4, 3, 32, 32)
         image[:2] = 0.8
         image[::2, 0] = -0.8
@@ -68,7 +69,13 @@ class Pairs:
             "group": torch.arange(4),
             "dropped": torch.arange(4) < dropped,
             "attributes": torch.tensor([[1, 0], [1, 1], [0, 0], [0, -1]]),
+            "wrong text": torch.tensor([[1, 4, 0], [1, 3, 0], [2, 4, 0], [1, 5, 0]]),
+            "wrong mask": torch.tensor([[True, True, False]] * 4),
+            "wrong": torch.tensor([True, True, True, False]),
         }
+
+    def variety(self) -> float:
+        return self._variety
 
     def __len__(self) -> int:
         return 4
@@ -134,6 +141,15 @@ def test_single_words_reach_the_picture_and_masked_ones_do_not() -> None:
     assert not torch.allclose(generator(z, tokens, mask, sentence + 1), made)
 
 
+def test_the_critic_tells_places_apart() -> None:
+    critic = awake(TextCritic(32, WIDTH, 8, attributes={"place": 2}))
+    x = torch.zeros(1, 3, 32, 32)
+    x[..., :16, :] = 1
+    seen, other = critic.look(x), critic.look(x.flip(2))
+    assert not torch.allclose(seen.attributes["place"], other.attributes["place"], atol=0.01)
+    assert not torch.allclose(seen.embedding, other.embedding, atol=0.01)
+
+
 def test_the_critic_hears_the_sentence() -> None:
     critic = awake(TextCritic(32, WIDTH, 8))
     x, sentence = torch.randn(2, 3, 32, 32), torch.randn(2, WIDTH)
@@ -153,10 +169,12 @@ def test_each_player_reads_for_itself() -> None:
     terms = {phase.name: [term.name for term in phase.terms] for phase in made.phases}
     assert terms["critic"] == ["adversarial", "mismatch", "contrast", "attributes", "r1", "r2", "match penalty"]
     assert terms["generator"] == ["adversarial", "contrast", "attributes"]
+    varied = engine(Pairs(variety=0.5)).game.phases[1]
+    assert [term.name for term in varied.terms] == ["adversarial", "contrast", "variety"]
 
 
 def test_the_first_step_reports_what_the_papers_say() -> None:
-    playing = engine(Pairs(dropped=1), attribute_weight=1.0)
+    playing = engine(Pairs(dropped=1))
     nets: Any = playing.game.networks()
     batch = playing.batches.next()
     critic = nets["critic"]
@@ -168,13 +186,29 @@ def test_the_first_step_reports_what_the_papers_say() -> None:
         likeness = seen.embedding @ critic.sentences(sentence).T * critic.temperature
         kept = likeness[1:, 1:]
         contrast = (F.cross_entropy(kept, torch.arange(3)) + F.cross_entropy(kept.T, torch.arange(3))) / 2
+    found = playing.step().losses
+    assert found["critic/mismatch"] == pytest.approx(float(gaps.mean()), abs=TOL["loss, known answer"])
+    assert found["critic/contrast"] == pytest.approx(float(contrast), abs=TOL["loss, known answer"])
+
+
+def test_attributes_are_named_and_wrong_captions_contradict_them() -> None:
+    playing = engine(Pairs(dropped=1), attribute_weight=1.0)
+    nets: Any = playing.game.networks()
+    batch = playing.batches.next()
+    critic = nets["critic"]
+    with torch.no_grad():
+        seen = critic.look(batch["image"])
+        right, wrong = (
+            critic.judge(seen, nets["critic_text"](batch[words], batch[mask])[1])
+            for words, mask in (("text", "mask"), ("wrong text", "wrong mask"))
+        )
+        gaps = F.softplus(wrong - right)[1:3]  # the first has no words, for the last no wrong caption was found
         named = [
             F.cross_entropy(seen.attributes["light"][1:], batch["attributes"][1:, 0], reduction="none"),
             F.cross_entropy(seen.attributes["hue"][1:3], batch["attributes"][1:3, 1], reduction="none"),
         ]
     found = playing.step().losses
     assert found["critic/mismatch"] == pytest.approx(float(gaps.mean()), abs=TOL["loss, known answer"])
-    assert found["critic/contrast"] == pytest.approx(float(contrast), abs=TOL["loss, known answer"])
     assert found["critic/attributes"] == pytest.approx(float(torch.cat(named).mean()), abs=TOL["loss, known answer"])
 
 
@@ -187,7 +221,7 @@ def test_equal_groups_are_no_negatives() -> None:
 
 def test_the_match_penalty_is_that_of_df_gan() -> None:
     """A critic that is linear in picture and sentence: (‖a‖ + ‖b‖)⁶."""
-    terms = game._Terms(Text2ImageConfig(**SMALL), [])
+    terms = game._Terms(Text2ImageConfig(**SMALL), [], 0.0)
     slope_x, slope_s = torch.randn(3, 32, 32) * 0.01, torch.randn(WIDTH) * 0.1
     batch, reader = Pairs().batch, Reader()
 
@@ -208,8 +242,26 @@ def test_the_match_penalty_is_that_of_df_gan() -> None:
     assert float(terms._match_penalty(Seen())) == pytest.approx(float(expected), rel=TOL["penalty's slope, relative"])  # type: ignore[arg-type]
 
 
+def test_pictures_of_one_caption_are_driven_apart_until_that_is_enough() -> None:
+    """Squares of one grey each: the first draw at 0, 0.2, 0.4, 0.6, the second 0.1 from it; any two are 0.3 apart."""
+    first = torch.tensor([0.0, 0.2, 0.4, 0.6])[:, None, None, None].expand(4, 3, 32, 32).requires_grad_()
+
+    def missing(variety: float, apart: float) -> Tensor:
+        terms = game._Terms(Text2ImageConfig(**SMALL), [], variety)
+        terms._fake = lambda ctx: first  # type: ignore[method-assign]
+        terms._draw = lambda ctx: first.detach() + apart  # type: ignore[method-assign]
+        return terms._alike(None)  # type: ignore[arg-type]
+
+    wanted = game.VARIED * 0.5 * 0.3
+    assert missing(0.5, 0.0).item() == 1
+    assert missing(0.5, wanted / 4).item() == pytest.approx(0.75, abs=TOL["loss, known answer"])
+    assert missing(0.5, wanted * 2).item() == 0
+    (slope,) = torch.autograd.grad(missing(0.5, wanted / 4), first)
+    assert (slope > 0).all()  # less is better: away from the brighter second draw
+
+
 def test_slopes_are_r1_and_r2() -> None:
-    terms = game._Terms(Text2ImageConfig(**SMALL), [])
+    terms = game._Terms(Text2ImageConfig(**SMALL), [], 0.0)
     assert terms.gamma == game.SHARP * losses.gamma_rule(32 * 32, 4)
 
 
@@ -224,7 +276,7 @@ def test_it_learns_to_follow_words() -> None:
 
 def test_a_resumed_game_goes_on_bit_for_bit() -> None:
     options: dict[str, Any] = {"augment": "color,translation", "attribute_weight": 1.0}
-    alone, resumed = engine(**options), engine(**options)
+    alone, resumed = engine(Pairs(variety=0.5), **options), engine(Pairs(variety=0.5), **options)
     for _ in range(3):
         alone.step()
     resumed.load_state_dict(copy.deepcopy(alone.state_dict()))

@@ -1,7 +1,7 @@
 """Is it real, and is it what the words say: a critic whose last blocks see the picture and the sentence together.
 
 The sentence joins the smallest maps (Reed et al. 2016, arXiv:1605.05396, section 4; one map of scores as in DF-GAN, Tao
-et al. 2022, arXiv:2008.05865, section 3.2) and the pooled features by projection (Miyato & Koyama 2018,
+et al. 2022, arXiv:2008.05865, section 3.2) and the summed-up features by projection (Miyato & Koyama 2018,
 arXiv:1802.05637, figure 1d).
 
 Shapes: N batch, S side of a picture, D width of the text, E length of an embedding.
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_text2image.networks.generator import WIDEST, maps
-from gantoolkit.layers import SLOPE, ResidualBlock, conv, resize
+from gantoolkit.layers import GAIN, SLOPE, ResidualBlock, conv, resize
 
 EMBEDDING = 64  # E
-JOIN = 8  # positions a side of the map at which the sentence joins: places and words meet before places are pooled
+JOIN = 8  # positions a side of the map at which the sentence joins: places and words meet before places are summed up
+SUMMED = JOIN // 2  # positions a side of the map that is summed up
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,17 @@ class TextCritic(nn.Module):
         self.said = nn.Linear(width, last)
         self.join = conv(2 * last, last, 1)
         self.after = nn.ModuleList([ResidualBlock(last), ResidualBlock(last)])
-        self.basis = nn.Parameter(torch.randn(last, JOIN // 2, JOIN // 2) * (JOIN / 2) ** -1)
+        self.basis = nn.Parameter(torch.randn(last, SUMMED, SUMMED) * SUMMED**-1)
         self.score = nn.Linear(last, 1)
+        # Each place has weights of its own: a mean over places cannot tell what is above from what is below.
+        self.alone = ResidualBlock(last)
+        self.summary = nn.Linear(last * SUMMED**2, last)
         self.embed = nn.Linear(last, EMBEDDING)
         self.match = nn.Linear(width, EMBEDDING)
         self.named = nn.ModuleDict({name: nn.Linear(last, values) for name, values in (attributes or {}).items()})
         self.temperature = nn.Parameter(torch.tensor(10.0))  # of the contrast between pictures and sentences
-        for layer in (self.said, self.score, self.embed, self.match):
-            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        for layer in (self.said, self.score, self.summary, self.embed, self.match):
+            nn.init.normal_(layer.weight, std=(GAIN if layer is self.summary else 1) * layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)
 
     def look(self, x: Tensor) -> Seen:
@@ -76,9 +80,10 @@ class TextCritic(nn.Module):
             if i < len(self.before) - 1:
                 x = resize(x, 0.5)
             x = widen(x)
-        pooled = F.leaky_relu(x, SLOPE).mean((2, 3))
-        named = {name: head(pooled).float() for name, head in self.named.items()}
-        return Seen(x, F.normalize(self.embed(pooled).float(), dim=1), named)
+        summed = F.leaky_relu(self.alone(resize(x, 0.5)), SLOPE).flatten(1)
+        summary = F.leaky_relu(self.summary(summed), SLOPE)
+        named = {name: head(summary).float() for name, head in self.named.items()}
+        return Seen(x, F.normalize(self.embed(summary).float(), dim=1), named)
 
     def judge(self, seen: Seen, sentence: Tensor) -> Tensor:
         """Logits (N,) of pictures that were looked at, with these sentences (N, D)."""
