@@ -21,11 +21,11 @@ from torch.nn.parameter import is_lazy
 
 from gantoolkit import optimizers, rng
 from gantoolkit.distributed import Team
+from gantoolkit.draws import Draws
 from gantoolkit.ema import Average
 from gantoolkit.errors import TrainingError, UsageError
 from gantoolkit.game import (
     Context,
-    Draws,
     Game,
     Phase,
     Player,

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gantoolkit.draws import Draws
 from gantoolkit.errors import UsageError
 from gantoolkit.schedule import Schedule, schedule
 
@@ -226,44 +227,6 @@ def _unique(what: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"{what} {twice[0]!r} is named twice", remedy="give each its own name")
-
-
-class Draws:
-    """Random numbers of one move: drawn for the joined batch of all processes and micro-batches, then sliced.
-
-    Every process seeds its generator alike, so that N processes (or k micro-batches) see the rows that one process
-    with the whole batch would see.
-    """
-
-    def __init__(self, generator: torch.Generator, *, world: int, rank: int, device: torch.device) -> None:
-        self.generator, self.world, self.rank, self.device = generator, world, rank, device
-        self._made: list[Tensor] = []
-        self._next = 0
-        self.start, self.stop, self.full = 0, 0, 0
-
-    def rows(self, start: int, stop: int, full: int) -> None:
-        """From here on serve rows start:stop of this process's `full` rows; the draws start over."""
-        self.start, self.stop, self.full = start, stop, full
-        self._next = 0
-
-    def beside(self, other: Draws | None) -> Draws:
-        """Other draws (new ones by default) at the same rows."""
-        draws = other or Draws(self.generator, world=self.world, rank=self.rank, device=self.device)
-        draws.rows(self.start, self.stop, self.full)
-        return draws
-
-    def take(self, draw: Callable[[Sequence[int], torch.Generator], Tensor], shape: Sequence[int]) -> Tensor:
-        """The numbers of the rows that are served, of those drawn for all."""
-        everything = self.alike(draw, (self.full * self.world, *shape))
-        offset = self.rank * self.full
-        return everything[offset + self.start : offset + self.stop].to(self.device, non_blocking=True)
-
-    def alike(self, draw: Callable[[Sequence[int], torch.Generator], Tensor], shape: Sequence[int]) -> Tensor:
-        """Numbers on the CPU that are the same for all rows."""
-        if self._next == len(self._made):
-            self._made.append(draw(shape, self.generator))
-        self._next += 1
-        return self._made[self._next - 1]
 
 
 @dataclass

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from gantoolkit.draws import Draws
 from gantoolkit.errors import UsageError
-from gantoolkit.game import Draws, Game, Phase, Player, Term, detach, lazy_correction, terms_due, trained, weight_of
+from gantoolkit.game import Game, Phase, Player, Term, detach, lazy_correction, terms_due, trained, weight_of
 from gantoolkit.schedule import Linear
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gantk_translate.contrast import gathered, mirrored, patch_nce, places
 from gantk_translate.networks.projection import Projection
+from gantoolkit.draws import Draws
 from gantoolkit.errors import UsageError
-from gantoolkit.game import Context, Draws, Phase, Player
+from gantoolkit.game import Context, Phase, Player
 from tests.tolerances import TOL
 
 LOSS = TOL["loss, known answer"]

@@ -9,7 +9,8 @@ import torch
 
 from gantk_translate.pool import Pool
 from gantoolkit import checkpoint
-from gantoolkit.game import Context, Draws, Phase, Player
+from gantoolkit.draws import Draws
+from gantoolkit.game import Context, Phase, Player
 
 
 def context(draws: Draws) -> Context:
