@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from gantoolkit.errors import GantkError, UsageError
 
 STAND_INS = 64  # pictures to score on where nothing is held out
 CANDIDATES = 64  # random rows, of which the one that is most alike says what a picture does not show
-PAIRS = 512  # of pictures whose distances are measured
+PAIRS, LEAST_PAIRS = 512, 16  # of pictures whose distances are measured; fewer say nothing about a data set
 COARSE = 16  # positions a side at which distances are measured: poses and places count, lines do not
 Part = Literal["train", "held_out"]
 Fit = Literal["pad", "crop", "stretch"]
@@ -60,6 +59,7 @@ class Data:
         self._rows = np.array(self.train)
         self.groups = linked(self.captions)
         self.attributes = values_of(self.described[row] for row in self.train)
+        self._named = bool(self.attributes) and config.attribute_weight > 0
         self.labels = np.full((len(self.names), len(self.attributes)), -1, np.int64)
         for column, (name, values) in enumerate(self.attributes.items()):
             numbers = {value: number for number, value in enumerate(values)}
@@ -78,6 +78,10 @@ class Data:
         self._row_of = {text: row for row, text in enumerate(unique)}
         self._prepared = self.encoder.prepare(unique)
         self.notes: tuple[str, ...] = (found.layout, *found.notes, note)
+        if len(set(self.groups[self.train].tolist())) == 1 and not self._named:
+            self.notes += ("shared captions link all pictures: none is a wrong one, and captions are not learnt",)
+        if config.batch // config.accumulate < 2:
+            self.notes += ("one picture at a time: captions are not contrasted with others",)
         if not self.test:
             self.notes += (f"nothing is held out: scores look at {len(self.rows('held_out'))} training pictures",)
 
@@ -90,8 +94,9 @@ class Data:
         Returns:
             "image": float32 (3, S, S) in [-1, 1]; "text" and "mask": a row of what the encoder prepared, of the empty
             text where "dropped" (bool) is True; "group": int64, equal for pictures that share captions; and where
-            there are attributes "attributes": int64 (K,), -1 where the picture has none, and "wrong text" and
-            "wrong mask": a caption with another value of an attribute, of which "wrong" (bool) says if one was found.
+            there are attributes "attributes": int64 (K,), -1 where the picture has none; where the critic names them,
+            also "wrong text" and "wrong mask": a caption with another value of some, of which "wrong" (bool) says if
+            one was found.
         """
         import torch
 
@@ -100,8 +105,8 @@ class Data:
         dropped = bool(rng.random() < self._dropout)
         mirrored = self._mirror and bool(rng.random() < 0.5)
         item = {**self._example(row, "" if dropped else text, mirrored), "dropped": torch.tensor(dropped)}
-        if self.attributes:
-            other = self._alike(row, rng)
+        if self._named:
+            other = self._contradicting(row, rng)
             place = self._row_of[text if other is None else self._said(other, rng)]
             item["wrong text"], item["wrong mask"] = self._prepared["text"][place], self._prepared["mask"][place]
             item["wrong"] = torch.tensor(other is not None)
@@ -111,8 +116,8 @@ class Data:
         """One of a picture's captions."""
         return self.captions[row][int(rng.integers(len(self.captions[row])))]
 
-    def _alike(self, row: int, rng: np.random.Generator) -> int | None:
-        """Of some random training pictures the one with most equal attributes among those that contradict this one.
+    def _contradicting(self, row: int, rng: np.random.Generator) -> int | None:
+        """Of some random training pictures the one with most equal attributes among those that differ in any.
 
         Hard negatives: Faghri et al. 2018 (VSE++, arXiv:1707.05612, section 3.2), by attributes instead of by scores.
         """
@@ -146,9 +151,13 @@ class Data:
 
         In random order: the first ones are of all kinds, however the data are sorted. Nothing is mirrored or dropped.
         """
+        return self.examples(self.usual(which, count))
+
+    def usual(self, which: Part, count: int) -> list[tuple[int, str]]:
+        """The rows of `bank` and their first captions."""
         rows = self.rows(which)
         chosen = [rows[int(i)] for i in np.random.default_rng(0).permutation(len(rows))[:count]]
-        return self.examples((row, self.captions[row][0]) for row in chosen)
+        return [(row, self.captions[row][0]) for row in chosen]
 
     def examples(self, pairs: Iterable[tuple[int, str]]) -> dict[str, Any]:
         """Rows with these of the data's captions, as batches hold them; {} of none."""
@@ -158,31 +167,29 @@ class Data:
         return {key: torch.stack([item[key] for item in items]) for key in items[0]} if items else {}
 
     def variety(self) -> float:
-        """How far training pictures of one caption are apart, as a share of the distance of any two; 0 if none share.
+        """How far training pictures of one caption are apart; 0 where hardly any share one.
 
-        Mean absolute differences of pictures of `COARSE` positions a side, over up to `PAIRS` random pairs.
+        The mean absolute difference, from 0 to 2, of pictures of `COARSE` positions a side with values in [-1, 1], over
+        up to `PAIRS` random pairs; each picture is in one at most.
         """
-        rng = np.random.default_rng(0)
-        order = self._rows[rng.permutation(len(self._rows))]
-        last: dict[int, int] = {}
-        same = []
-        for row in order:
-            group = int(self.groups[row])
-            if group in last:
-                same.append((last.pop(group), int(row)))
-            else:
-                last[group] = int(row)
-            if len(same) == PAIRS:
+        waiting: dict[str, int] = {}
+        pairs: list[tuple[int, int]] = []
+        for row in self._rows[np.random.default_rng(0).permutation(len(self._rows))].tolist():
+            shared = next((text for text in self.captions[row] if text in waiting), None)
+            if shared is None:
+                waiting.update(dict.fromkeys(self.captions[row], row))
+                continue
+            other = waiting[shared]
+            for text in self.captions[other]:
+                if waiting.get(text) == other:
+                    del waiting[text]
+            pairs.append((other, row))
+            if len(pairs) == PAIRS:
                 break
-        if not same:
+        if len(pairs) < LEAST_PAIRS:
             return 0.0
-        anything = list(pairwise(order[: PAIRS + 1]))
-        usual = self._apart(anything)
-        return self._apart(same) / usual if usual else 0.0
-
-    def _apart(self, pairs: Sequence[tuple[int, int]]) -> float:
         a, b = (coarse(self.pictures[[pair[i] for pair in pairs]]) for i in range(2))
-        return float(np.abs(a - b).mean())
+        return float(np.abs(a - b).mean()) / 127.5
 
     def held_out(self) -> tuple[list[str], np.ndarray]:
         """(a caption of each held-out picture, the pictures as uint8 (N, S, S, 3)); see `rows` for which."""

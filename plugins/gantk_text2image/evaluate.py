@@ -16,6 +16,7 @@ from gantk_text2image.captions import open_captions
 from gantk_text2image.data import Data, background, load, split
 from gantk_text2image.figures import Scored, Settings
 from gantk_text2image.matcher import Matcher
+from gantk_text2image.networks import TEXT
 from gantk_text2image.options import EvalOptions, Text2ImageConfig
 from gantk_text2image.painter import Painter, to_uint8
 from gantoolkit import devices, distributions, images
@@ -50,11 +51,15 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     for what, path in (("sheet", options.sheet), ("cards", options.save)):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
+    if options.number < LEAST:
+        raise UsageError("too few pictures to measure anything", expected=f"-n {LEAST} or more", actual=options.number)
     extract = extractor(options.features)
     model = find("text2image", options.model)
     painter = Painter(model, options.device)
     data = _Read(options.data, painter.size, model.config)
     rows, rest = data.part(options.part)
+    if len(rows) < LEAST:
+        raise InputError(f"{options.data}: the part {options.part!r}", expected=f"{LEAST} pictures", actual=len(rows))
     scored = Scored.of(data.captions, data.described, rows, options.number, options.seed)
     console.say(f"{data.note}; {len(scored.rows):,} pictures of {len(set(scored.rows.tolist())):,} rows are made")
     aside = _aside(options, data, rows, rest)
@@ -143,7 +148,8 @@ def _aside(options: EvalOptions, data: _Read, rows: Sequence[int], rest: Sequenc
     if not rest:
         raise UsageError(
             "all captions are scored, and none is left to fit the matcher on",
-            remedy="--matcher-data FOLDER, or --part test",
+            remedy="--matcher-data FOLDER"
+            + ("" if options.part == "test" else ", or --part test where some are held out"),
         )
     return _Aside.of(data, rest, separate=False)
 
@@ -206,7 +212,7 @@ def _attributes(
             device=options.device,
             fitting=lambda name: console.say(f"fitting a classifier of the attribute {name}"),
         )
-    return figures.attribute_cards(reader, described, scored, made, real, known, of=of)
+    return figures.attribute_cards(reader, described, scored, made, real, known, seed=options.seed, of=of)
 
 
 def _described(data: _Read, rows: Sequence[int], extract: object, name: str, part: str) -> FeatureSet:
@@ -277,6 +283,6 @@ def _made(
     for start in range(0, len(captions), BATCH):
         rows = slice(start, start + BATCH)
         text, mask, noise = (x[rows].to(config.device) for x in (prepared["text"], prepared["mask"], z))
-        tokens, sentence = networks["text"](text, mask)
+        tokens, sentence = networks[TEXT](text, mask)
         made.append(to_uint8(networks["generator"](noise, tokens, mask, sentence)))
     return np.concatenate(made)

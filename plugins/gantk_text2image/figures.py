@@ -60,7 +60,7 @@ class Scored:
         Captions that pictures share, directly or by others, are one group; of shapes, those of equal attributes, too.
 
         Raises:
-            InputError: no caption has words.
+            InputError: no caption has words, or all are of one group.
         """
         said = {row: [text for text in captions[row] if any(map(texts.is_word, texts.words(text)))] for row in rows}
         usable = [row for row in rows if said[row]]
@@ -70,6 +70,8 @@ class Scored:
         alike = [[*said[row], repr(sorted(described[row].items()))] if shapes else said[row] for row in usable]
         group_of = dict(zip(usable, linked(alike), strict=True))
         owner = {text: group_of[row] for row in usable for text in said[row]}
+        if len(set(owner.values())) < 2:
+            raise InputError("all captions of the part are linked by pictures that share them: no other to choose")
         place = {text: i for i, text in enumerate(owner)}
         order = [usable[i] for i in np.random.default_rng(seed).permutation(len(usable))]
         chosen = [(order[i % len(order)], i // len(order)) for i in range(number)]
@@ -116,10 +118,8 @@ def retrieval_cards(
         made, real: uint8 (N, S, S, 3); real[i] is the picture that prompt i was written for.
 
     Raises:
-        InputError: the matcher is of another size, or there is one group of captions alone.
+        InputError: the matcher is of another size.
     """
-    if len(np.unique(scored.groups)) < 2:
-        raise InputError("all captions of the part are linked by pictures that share them: nothing to choose between")
     scores, first = judge.scores(made, scored.captions), scored.first()
     other = scored.targets[retrieval.shuffled(scored.groups[scored.targets], seed)]
     ceiling = judge.scores(real[first], scored.captions)
@@ -143,11 +143,12 @@ def attribute_cards(
     real: np.ndarray,
     known: Settings,
     *,
+    seed: int,
     of: str,
 ) -> list[MetricCard]:
     """Accuracy of each attribute of made pictures, against other pictures' attributes, and of the real pictures."""
     first = scored.first()
-    order = retrieval.shuffled(scored.groups[scored.targets])
+    order = retrieval.shuffled(scored.groups[scored.targets], seed)
     protocol = known | reader.protocol
     return [
         *attributes.cards(reader(described, made), protocol, of=of),

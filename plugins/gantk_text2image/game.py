@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_text2image.data import COARSE, Data
+from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.critic import Seen, TextCritic
 from gantk_text2image.networks.generator import TextGenerator
 from gantk_text2image.options import Text2ImageConfig
@@ -28,9 +29,8 @@ from gantoolkit.model import MAIN, Model, starting_card
 from gantoolkit.schedule import Cosine
 from gantoolkit.view import View
 
-TEXT = "text"  # the generator's reader, in a model beside the generator
 SHARP = 2  # times `losses.gamma_rule`, with which the critic won on drawings, whose edges are hard
-VARIED = 0.6  # of the distance of real pictures of one caption is asked of fakes; what is left, the critic asks
+VARIED = 0.6  # of the mean distance of real pictures of one caption is asked of fakes; the rest is the critic's
 POWER = 6  # p of the match-aware penalty, as in DF-GAN
 
 
@@ -63,7 +63,7 @@ def make(
     generator = TextGenerator(**generator_config(config, encoder.width))
     named = {name: len(values) for name, values in dataset.attributes.items()} if config.attribute_weight else {}
     critic = TextCritic(config.size, encoder.width, config.critic_channels, config.patch, named)
-    terms = _Terms(config, list(named), dataset.variety() if config.variety_weight else 0)
+    terms = _Terms(config, list(named), dataset.variety() if config.variety_weight else 0.0)
     view = terms.view
     state: dict[str, Stateful] = {"strength": view.adaptive} if view.adaptive is not None else {}
     rate = Cosine(config.lr, config.lr * config.lr_end, config.nimg)
@@ -114,7 +114,7 @@ class _Terms:
             Term("adversarial", self._answered, couples_batch=self.loss.couples_batch),
             Term("contrast", lambda ctx: self._contrast(ctx, "fake"), contrast, couples_batch=True),
             Term("attributes", lambda ctx: self._names(ctx, "fake"), named),
-            Term("variety", self._alike, config.variety_weight if self.variety else 0, couples_batch=True),
+            Term("variety", self._too_near, config.variety_weight if self.variety else 0),
         ]
         return self._kept(terms)
 
@@ -178,7 +178,8 @@ class _Terms:
         """InfoNCE both ways; pairs of one group are no negatives, pictures without words are left out."""
         critic: Any = ctx.networks["critic"]
         pictures, words = self._looked(ctx, kind).embedding, critic.sentences(self._sentence(ctx))
-        likeness = pictures @ words.T * critic.temperature
+        # not a matrix product, which half precision would take over: logits of ten would come in steps of a sixteenth
+        likeness = (pictures[:, None] * words[None]).sum(-1) * critic.temperature
         group, kept = ctx["group"], ~ctx["dropped"]
         own = torch.eye(len(group), dtype=torch.bool, device=group.device)
         apart = ((group[:, None] != group) & kept & kept[:, None]) | own
@@ -188,28 +189,30 @@ class _Terms:
         return (sum(each) / 2 * kept).sum() / kept.sum().clamp_min(1)
 
     def _names(self, ctx: Context, kind: str) -> Tensor:
-        """Cross-entropy of the attributes' values, the mean over those that are known."""
-        seen, labels, kept = self._looked(ctx, kind), ctx["attributes"], ~ctx["dropped"]
-        total, known = seen.embedding.new_zeros(()), seen.embedding.new_zeros(())
-        for column, name in enumerate(self.named):
-            asked = (labels[:, column] >= 0) & kept
-            each = F.cross_entropy(seen.attributes[name], labels[:, column].clamp_min(0), reduction="none")
-            total, known = total + (each * asked).sum(), known + asked.sum()
-        return total / known.clamp_min(1)
+        """Cross-entropy of the attributes' values: the mean over those that are known of a picture, then over pictures.
 
-    def _alike(self, ctx: Context) -> Tensor:
-        """How much of the wanted distance between pictures of one caption is missing, 0 to 1.
+        Those without words count as zero, so that a picture's part does not depend on the others.
+        """
+        seen, labels, kept = self._looked(ctx, kind), ctx["attributes"], ~ctx["dropped"]
+        each = [
+            F.cross_entropy(seen.attributes[name], labels[:, column].clamp_min(0), reduction="none")
+            for column, name in enumerate(self.named)
+        ]
+        asked = (labels >= 0) & kept[:, None]
+        return ((torch.stack(each, 1) * asked).sum(1) / asked.sum(1).clamp_min(1)).mean()
+
+    def _too_near(self, ctx: Context) -> Tensor:
+        """How much of the wanted distance between two pictures of one caption is missing, 0 to 1.
 
         Mode seeking (Mao et al. 2019, arXiv:1903.05628, eq. 2) that stops where enough is reached (Yang et al. 2019,
-        arXiv:1901.09024, eq. 3): without it, noise is hardly used, and poses of a thing are mixed into one. Distances
-        are of small pictures, against those between captions of the batch.
+        arXiv:1901.09024, eq. 3). Both divide by the distance of the noise, which is nearly the same for all pairs of
+        long vectors; here the distance of real pictures of one caption says how much is wanted (`Data.variety`).
         """
         first = _coarse(self._fake(ctx))
         with torch.no_grad():
             second = _coarse(self._draw(ctx))
-            usual = (first - first.roll(1, 0)).abs().mean()
         apart = (first - second).abs().mean((1, 2, 3))
-        return F.relu(1 - apart / (VARIED * self.variety * usual).clamp_min(1e-6)).mean()
+        return F.relu(1 - apart / (VARIED * self.variety)).mean()
 
     def _slope(self, ctx: Context, kind: str) -> Tensor:
         """½ E‖∇D‖² towards the picture, its caption held still: R1 on reals, R2 on fakes; γ is the term's weight."""
@@ -228,8 +231,8 @@ class _Terms:
 
 
 def _coarse(pictures: Tensor) -> Tensor:
-    """(N, 3, S, S) -> (N, 3, COARSE, COARSE), as `data.coarse`."""
-    return F.avg_pool2d(pictures, pictures.shape[-1] // COARSE)
+    """(N, 3, S, S) -> (N, 3, COARSE, COARSE) of what can be seen of them, in [-1, 1]."""
+    return F.avg_pool2d(pictures.clamp(-1, 1), pictures.shape[-1] // COARSE)
 
 
 def model(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, Any]) -> Model:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gantk_text2image.data import Data
+from gantk_text2image.networks import TEXT
 from gantk_text2image.options import Text2ImageConfig
 from gantoolkit import gauges as core
 from gantoolkit.game import Gauge
@@ -16,6 +17,7 @@ from gantoolkit.game import Gauge
 PROBE = 256  # pictures of a look
 LEAST = 16  # fewer say nothing about variety
 SHARED, EACH = 8, 16  # captions that many real pictures share, at most, and pictures of each: half of a look
+AT_ONCE = 32  # pictures made together
 
 
 def gauges(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Module]) -> list[Gauge]:
@@ -24,23 +26,29 @@ def gauges(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Mo
     Held-out captions are new combinations, for which a critic must score lower than for what it knows: no measure of
     overfitting is made of them.
     """
-    bank = dataset.bank("train", 2 * PROBE)
-    if len(bank["image"]) < LEAST:
-        return core.standard()
     names, rows = shared(dataset)
-    more = dataset.examples((row, name) for name, group in zip(names, rows, strict=True) for row in group)
-    bank = {key: torch.cat([more[key], bank[key]] if more else [bank[key]]).to(config.device) for key in bank}
-    labels = torch.full((len(bank["image"]),), -1)
+    pairs = [(row, name) for name, group in zip(names, rows, strict=True) for row in group]
+    chosen = {row for row, _ in pairs}
+    pairs += [pair for pair in dataset.usual("train", 2 * PROBE) if pair[0] not in chosen]
+    if len(pairs) < LEAST:
+        return core.standard()
+    bank = dataset.examples(pairs)
+    reals, text, mask = (bank[key].to(config.device) for key in ("image", "text", "mask"))
+    labels = torch.full((len(pairs),), -1)
     labels[: len(names) * EACH] = torch.arange(len(names)).repeat_interleave(EACH)
-    generator, reader = networks["generator"], networks["text"]
+    generator, reader = networks["generator"], networks[TEXT]
 
     def sample(n: int, random: torch.Generator, labels: Tensor) -> Tensor:
         z = torch.randn(n, config.latent, generator=random).to(config.device)
+        made = []
         with core.quietly(generator, reader):
-            tokens, sentence = reader(bank["text"][:n], bank["mask"][:n])
-            return generator(z, tokens, bank["mask"][:n], sentence).float()
+            for start in range(0, n, AT_ONCE):
+                part = slice(start, min(start + AT_ONCE, n))
+                tokens, sentence = reader(text[part], mask[part])
+                made.append(generator(z[part], tokens, mask[part], sentence).float())
+        return torch.cat(made)
 
-    return core.standard(reals=bank["image"], sample=sample, labels=labels, classes=names)
+    return core.standard(reals=reals, sample=sample, labels=labels, classes=names)
 
 
 def shared(dataset: Data) -> tuple[list[str], list[list[int]]]:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.generator import TextGenerator
 from gantoolkit import devices, export, texts
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import MAIN, Model
 
-READER = "text"  # the weights of what reads the prompt
 LONGEST = 10_000  # characters of a prompt: a longer one is a file by mistake
 
 
@@ -48,7 +48,7 @@ class Painter:
             self.size, self.latent = int(built["size"]), int(built["latent"])
             self.encoder = texts.from_dict(model.config["encoder"])
             self.generator, self.reader = TextGenerator(**built), self.encoder.network()
-            for network, weights in ((self.generator, MAIN), (self.reader, READER)):
+            for network, weights in ((self.generator, MAIN), (self.reader, TEXT)):
                 network.load_state_dict(model.weights[weights])
                 network.to(self.device).eval().requires_grad_(False)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -46,7 +46,7 @@ def negatives(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return (groups[None, :] != groups[targets][:, None]).sum(1)
 
 
-def shuffled(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
     """For each of N things another one's number, of another group where there is one; a control, (N,).
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gantk_text2image.networks import TEXT
 from gantk_text2image.options import Text2ImageConfig
 from gantk_text2image.painter import to_uint8
 from gantoolkit.images import contact_sheet
@@ -41,7 +42,7 @@ def while_training(
     cells, under = [], []
     for index in chosen:
         prepared = {key: value.to(config.device) for key, value in dataset.encoder.prepare([captions[index]]).items()}
-        tokens, sentence = networks["text"](prepared["text"], prepared["mask"])
+        tokens, sentence = networks[TEXT](prepared["text"], prepared["mask"])
         rows = [x.expand(EACH, *x.shape[1:]) for x in (tokens, prepared["mask"], sentence)]
         made = to_uint8(networks["generator"](z, *rows))
         cells += [pictures[index], *made]

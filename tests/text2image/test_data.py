@@ -94,7 +94,7 @@ def test_attributes_and_their_numbers(folder: Path) -> None:
 
 
 def test_a_wrong_caption_contradicts_one_attribute(folder: Path) -> None:
-    data = Data(config(held_out=0, caption_dropout=0.0), folder)
+    data = Data(config(held_out=0, caption_dropout=0.0, attribute_weight=0.5), folder)
     said = {text: data.described[row] for row in range(len(data.captions)) for text in data.captions[row]}
     words = {data.encoder.prepare([text])["text"][0].numpy().tobytes(): said[text] for text in said}
     for index in range(12):
@@ -105,7 +105,7 @@ def test_a_wrong_caption_contradicts_one_attribute(folder: Path) -> None:
 
 
 def test_there_may_be_no_wrong_caption(tmp_path: Path) -> None:
-    data = Data(config(held_out=0), data_sets.with_jsonl(tmp_path, 48, captions=["a bar"]))
+    data = Data(config(held_out=0, attribute_weight=0.5), data_sets.with_jsonl(tmp_path, 48, captions=["a bar"]))
     item = data.item(0, np.random.default_rng(0))
     assert not item["wrong"] and torch.equal(item["wrong text"], data.encoder.prepare(["a bar"])["text"][0])
 
@@ -115,8 +115,16 @@ def test_variety_is_that_of_pictures_that_share_captions(tmp_path: Path) -> None
     assert same.variety() == 0  # equal pictures, again and again
     alone = Data(config(), data_sets.with_texts(tmp_path / "alone"))
     assert alone.variety() == 0  # nothing is shared
-    any_bar = Data(config(held_out=0), data_sets.with_jsonl(tmp_path / "any", 960, captions=["a bar"], attributes={}))
-    assert any_bar.variety() == pytest.approx(1, abs=0.1)  # one caption for all: pairs are like any two
+    few = Data(config(held_out=0), data_sets.with_jsonl(tmp_path / "few", 30, captions=["a bar"], attributes={}))
+    assert few.variety() == 0 and any("link all pictures" in note for note in few.notes)
+    many = Data(config(held_out=0), data_sets.with_jsonl(tmp_path / "many", 960, captions=["a bar"], attributes={}))
+    whole = many.pictures[:12].astype(float) / 127.5
+    any_two = np.mean([np.abs(a - b).mean() for a in whole for b in whole])
+    assert many.variety() == pytest.approx(any_two, rel=0.1)  # bars as wide as a whole number of coarse places, nearly
+
+
+def test_one_picture_at_a_time_is_told(folder: Path) -> None:
+    assert any("one picture at a time" in note for note in Data(config(batch=4, accumulate=4), folder).notes)
 
 
 def test_pictures_that_share_captions_share_a_group(folder: Path) -> None:

@@ -59,7 +59,7 @@ def test_shuffling_gives_each_another_group() -> None:
     groups = np.array([0, 0, 1, 2, 2, 2])
     order = retrieval.shuffled(groups, seed=3)
     assert (groups[order] != groups).all()
-    assert retrieval.shuffled(np.zeros(3)).tolist() == [0, 1, 2]  # there is no other
+    assert retrieval.shuffled(np.zeros(3), 0).tolist() == [0, 1, 2]  # there is no other
 
 
 # ---- the matcher ----
@@ -82,7 +82,7 @@ def test_it_learns_a_toy_set(fitted: Matcher) -> None:
     assert scores.shape == (12, 12) and np.abs(scores).max() <= 1 + 1e-6
     right = retrieval.recall(scores, np.arange(12), np.arange(12), 1).mean()
     assert right >= 0.75  # chance is 1/12
-    other = retrieval.shuffled(np.arange(12))
+    other = retrieval.shuffled(np.arange(12), 0)
     assert retrieval.recall(scores, other, np.arange(12), 1).mean() <= 0.25
 
 

@@ -66,7 +66,8 @@ class TextCritic(nn.Module):
         self.summary = nn.Linear(last * SUMMED**2, last)
         self.embed = nn.Linear(last, EMBEDDING)
         self.match = nn.Linear(width, EMBEDDING)
-        self.named = nn.ModuleDict({name: nn.Linear(last, values) for name, values in (attributes or {}).items()})
+        self.names = tuple(attributes or {})
+        self.named = nn.ModuleList(nn.Linear(last, values) for values in (attributes or {}).values())
         self.temperature = nn.Parameter(torch.tensor(10.0))  # of the contrast between pictures and sentences
         for layer in (self.said, self.score, self.summary, self.embed, self.match):
             nn.init.normal_(layer.weight, std=(GAIN if layer is self.summary else 1) * layer.in_features**-0.5)
@@ -82,7 +83,7 @@ class TextCritic(nn.Module):
             x = widen(x)
         summed = F.leaky_relu(self.alone(resize(x, 0.5)), SLOPE).flatten(1)
         summary = F.leaky_relu(self.summary(summed), SLOPE)
-        named = {name: head(summary).float() for name, head in self.named.items()}
+        named = {name: head(summary).float() for name, head in zip(self.names, self.named, strict=True)}
         return Seen(x, F.normalize(self.embed(summary).float(), dim=1), named)
 
     def judge(self, seen: Seen, sentence: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gantk_text2image.text.transformer import heads
 from gantoolkit.errors import UsageError
 from gantoolkit.layers import GAIN, SLOPE, conv, resize
 
 FIRST = 4  # positions a side of the smallest map
 WIDEST = 4  # widths double with every halving, up to this many times the largest map's
-HEAD = 32  # channels of an attention's head
 
 
 class Modulated(nn.Module):
@@ -49,7 +49,7 @@ class Looks(nn.Module):
 
     def __init__(self, channels: int, width: int, side: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // HEAD)
+        self.heads = heads(channels)
         self.place = nn.Parameter(torch.randn(1, channels, side, side) * 0.5)
         self.query = conv(channels, channels, 1, gain=1)
         self.key, self.value = (nn.Linear(width, channels, bias=False) for _ in range(2))
