@@ -64,6 +64,12 @@ class Data:
         for column, (name, values) in enumerate(self.attributes.items()):
             numbers = {value: number for number, value in enumerate(values)}
             self.labels[:, column] = [numbers.get(row.get(name, ""), -1) for row in self.described]
+        self._of_values: dict[tuple[str, ...], np.ndarray] = {}
+        if self._named:
+            alike: dict[tuple[str, ...], list[int]] = {}
+            for row in self.train:
+                alike.setdefault(_values(self.described[row]), []).append(row)
+            self._of_values = {values: np.array(rows) for values, rows in alike.items()}
         self.encoder = texts.encoder(
             config.encoder,
             list(dict.fromkeys(text for row in self.train for text in self.captions[row])),
@@ -117,10 +123,16 @@ class Data:
         return self.captions[row][int(rng.integers(len(self.captions[row])))]
 
     def _contradicting(self, row: int, rng: np.random.Generator) -> int | None:
-        """Of some random training pictures the one with most equal attributes among those that differ in any.
+        """A training picture whose captions must be wrong for this one, but not easily so.
 
-        Hard negatives: Faghri et al. 2018 (VSE++, arXiv:1707.05612, section 3.2), by attributes instead of by scores.
+        Half of the time one with the same values in other places, where there is any: its captions have the same words,
+        and only their order tells (Yuksekgonul et al. 2023, arXiv:2210.01936, section 4). Else, of some random ones,
+        that with most equal attributes among those that differ in any (hard negatives: Faghri et al. 2018,
+        arXiv:1707.05612, section 3.2, by attributes instead of by scores).
         """
+        moved = self._moved(row)
+        if len(moved) and rng.random() < 0.5:
+            return int(moved[int(rng.integers(len(moved)))])
         rows = self._rows[rng.integers(len(self._rows), size=CANDIDATES)]
         own, others = self.labels[row], self.labels[rows]
         known = (own >= 0) & (others >= 0)
@@ -129,6 +141,12 @@ class Data:
         equal[(equal == known.sum(1)) | (self.groups[rows] == self.groups[row])] = -1
         best = int(equal.argmax())
         return None if equal[best] < 0 else int(rows[best])
+
+    def _moved(self, row: int) -> np.ndarray:
+        """Training rows that have the same values as this one, not all of the same attributes."""
+        rows = self._of_values.get(_values(self.described[row]), self._rows[:0])
+        same = (self.labels[rows] == self.labels[row]).all(1)
+        return rows[~same & (self.groups[rows] != self.groups[row])]
 
     def _example(self, row: int, text: str, mirrored: bool = False) -> dict[str, Any]:
         import torch
@@ -335,6 +353,11 @@ def held_combinations(described: Sequence[Mapping[str, str]], held_out: float) -
             held.add(key)
         seen |= set() if key in held else values
     return held
+
+
+def _values(attributes: Mapping[str, str]) -> tuple[str, ...]:
+    """What is said of a picture, wherever it belongs."""
+    return tuple(sorted(attributes.values()))
 
 
 def _combination(attributes: Mapping[str, str]) -> str:

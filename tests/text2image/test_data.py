@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,24 @@ def test_a_wrong_caption_contradicts_one_attribute(folder: Path) -> None:
         wrong = words[item["wrong text"].numpy().tobytes()]
         equal = [wrong[name] == value for name, value in data.described[index].items()]
         assert item["wrong"] and sorted(equal) == [False, True]
+
+
+def test_the_same_words_in_another_order_are_wrong(tmp_path: Path) -> None:
+    """Two bars of two colours: the one with the colours exchanged is taken half of the time, others are near misses."""
+    colours = ("red", "green", "blue", "yellow")
+    made = [(a, b) for a in colours for b in colours if a != b] * 4
+    data_sets.pictures(tmp_path, data_sets.rows(len(made)))
+    lines = [
+        {"file": f"{i:03d}.png", "captions": [f"{a} then {b}"], "attributes": {"first": a, "second": b}}
+        for i, (a, b) in enumerate(made)
+    ]
+    (tmp_path / "captions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = Data(config(held_out=0, caption_dropout=0.0, attribute_weight=0.5), tmp_path)
+    ids = {data.encoder.prepare([f"{a} then {b}"])["text"][0].numpy().tobytes(): (a, b) for a, b in made}
+    wrong = [ids[data.item(5, np.random.default_rng(s))["wrong text"].numpy().tobytes()] for s in range(60)]
+    a, b = made[5]
+    exchanged = wrong.count((b, a))
+    assert 20 <= exchanged <= 40 and all((x == a) != (y == b) or (x, y) == (b, a) for x, y in wrong)
 
 
 def test_there_may_be_no_wrong_caption(tmp_path: Path) -> None:
