@@ -299,7 +299,13 @@ def classification_accuracy_score(
     card = fit_classifier(fake_pictures, fake_labels, classes, nimg=nimg, seed=seed).accuracy(
         real_test_pictures, real_test_labels
     )
-    return MetricCard("CAS", card.value, card.unit, card.n, card.protocol, card.interval)
+    # not the classifier's hash, which is another for every generator that is to be compared
+    real = hashlib.sha256(np.ascontiguousarray(real_test_pictures))
+    real.update(np.ascontiguousarray(real_test_labels, dtype=np.int64))
+    protocol = {key: value for key, value in card.protocol.items() if key != "classifier"} | {
+        "real": real.hexdigest()[:12]
+    }
+    return MetricCard("CAS", card.value, card.unit, card.n, protocol, card.interval)
 
 
 def wilson(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -154,6 +154,6 @@ def split_by_name(files: Sequence[Path], held_out: float) -> tuple[list[Path], l
     import hashlib
 
     def share(path: Path) -> float:
-        return int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:4], "big") / 2**32
+        return int.from_bytes(hashlib.sha256(path.name.encode(errors="replace")).digest()[:4], "big") / 2**32
 
     return [f for f in files if share(f) >= held_out], [f for f in files if share(f) < held_out]

@@ -31,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+MOST_EXIF = 65_527  # bytes that a JPEG's segment takes
 
 
 def format_for(target: Path | str | None, format: str | None = None) -> str:
@@ -122,6 +123,11 @@ def _encode(picture: Picture, stream: BinaryIO, kind: str, quality: int) -> None
         raise UsageError(
             f"{kind} cannot hold this picture", expected=f"sides up to {MAX_SIDE[kind]} pixels",
             actual=f"{width} x {height}", remedy="use --format png",
+        )  # fmt: skip
+    if kind == "JPEG" and len(exif or b"") > MOST_EXIF:
+        raise UsageError(
+            "JPEG cannot hold this picture's EXIF", expected=f"up to {MOST_EXIF:,} bytes",
+            actual=f"{len(exif or b''):,}", remedy="use --format png",
         )  # fmt: skip
     if kind == "JPEG" and alpha is not None:
         raise UsageError("JPEG cannot hold this picture's transparency", remedy="use --format png")

@@ -51,8 +51,8 @@ class Axes:
         rows = self._rows(reals)
         self.mean = rows.mean(0)
         # of float64, so that nearly equal axes come out alike whatever the threads
-        _, vectors = torch.linalg.eigh((rows - self.mean).double().T.cov().view(rows.shape[1], -1))
-        self.axes = vectors.flip(1)[:, :count].float()
+        _, vectors = torch.linalg.eigh((rows - self.mean).cpu().double().T.cov().view(rows.shape[1], -1))
+        self.axes = vectors.flip(1)[:, :count].float().to(rows.device)
 
     def __call__(self, samples: Tensor) -> Tensor:
         """(N, ...) → (N, F)."""

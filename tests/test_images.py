@@ -446,3 +446,13 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 100  # MB; a second copy would be 144 or 192
+
+
+def test_exif_that_jpeg_cannot_hold_is_one_line(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a" * 70_000
+    picture = Picture(noise(9, 9), exif=exif.tobytes())
+    with pytest.raises(UsageError, match="cannot hold this picture's EXIF"):
+        write(picture, tmp_path / "a.jpg")
+    write(picture, tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -95,9 +95,15 @@ class Source:
         """A hash of names, annotations and contents. Of a folder it reads every file, once."""
         digest = hashlib.sha256(repr((self.kind, self.classes, self.categories)).encode())
         for index in range(len(self)):
-            stamps = [self.store.stamp(self.base + name) for name in self.file_names(index)]
-            digest.update(repr((self.row(index), stamps)).encode())
+            digest.update(repr((self.row(index), [*map(self._stamp, self.file_names(index))])).encode())
         return digest.hexdigest()
+
+    def _stamp(self, name: str) -> tuple[int, int] | None:
+        """None for a file that cannot be read: it is told of when its turn comes, and the rest goes on."""
+        try:
+            return self.store.stamp(self.base + name)
+        except InputError:
+            return None
 
 
 @dataclass

@@ -47,8 +47,9 @@ def is_complete(out: Path, header: dict[str, Any], force: bool) -> bool:
                 line = file.readline()
         if manifest.parse(line) == header:
             return True
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        pass  # whatever it is, it is not ours
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        if out.is_dir() and any(out.iterdir()):  # not ours: a whole folder is never replaced
+            raise UsageError(f"{out} is a folder, and not the result of this command", remedy=OTHER) from error
     if not force:
         raise UsageError(f"{out} is there already, and not the result of this command", remedy=OTHER)
     return False

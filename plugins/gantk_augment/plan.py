@@ -14,6 +14,8 @@ from pathlib import PurePosixPath
 
 from gantoolkit.errors import UsageError
 
+LONGEST = 180  # bytes of an original's name in a new one
+
 ORIGINAL = "original"  # the policy of the data's own pictures, which are copied
 
 
@@ -130,7 +132,7 @@ def plan(
             source = None
             if part.needs_source:
                 source, turn = order[turn * len(order) // changed], turn + 1
-            stem = f"{_stem(source)}-{part.policy}" if source else part.policy
+            stem = f"{_short(_stem(source))}-{part.policy}" if source else part.policy
             stem = _free(f"{stem}-{number:0{digits}d}", taken)
             rows.append(Row(first + number, stem, part.policy, source, label, sample_seed(seed, number)))
             number += 1
@@ -163,6 +165,12 @@ def _rounded(value: float) -> int:
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem
+
+
+def _short(stem: str) -> str:
+    """At most `LONGEST` bytes of it: file systems take 255, and more is added."""
+    raw = stem.encode(errors="surrogateescape")
+    return stem if len(raw) <= LONGEST else raw[:LONGEST].decode(errors="ignore")
 
 
 def _free(stem: str, taken: set[str]) -> str:

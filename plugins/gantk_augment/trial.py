@@ -305,8 +305,10 @@ def _opened(trial: Trial, folder: Path, force: bool) -> dict[tuple[str, int], Ro
             f"{folder} holds a trial with another {', '.join(changed) or 'generator'}",
             remedy="name another folder with --out, or begin anew with --force",
         )
-    for part in (GENERATE, "gan"):
-        shutil.rmtree(folder / part, ignore_errors=True)
+    for part in (folder / GENERATE, folder / "gan"):
+        if part.exists() and not path.exists():
+            raise UsageError(f"{part} is there already, and not of a trial", remedy="name another folder with --out")
+        shutil.rmtree(part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(facts) + "\n").encode())
     return {}

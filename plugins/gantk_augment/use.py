@@ -41,6 +41,8 @@ def run(options: RunOptions, console: Console) -> int:
         _refuse_place(options)
     source = open_source(options.data)
     order = ordered(options, source) if options.manifest is None else repeated(options, source)
+    for note in source.notes:
+        console.say(f"data: {note}")
     for note in order.notes:
         console.warn(note)
     if options.preview is not None:
@@ -73,6 +75,8 @@ def _refuse_place(options: RunOptions) -> None:
     out, data = options.out.resolve(), options.data.resolve()
     if out == data or data in out.parents:
         raise UsageError(f"{options.out} lies in the data", remedy="name a folder outside of them with -o")
+    if out in data.parents and packing.format_of(options) != "folder":
+        raise UsageError(f"the data lie in {options.out}", remedy="name another place with -o")
 
 
 def _say_plan(order: Order, source: Source, console: Console) -> int:
@@ -163,7 +167,10 @@ class _Work:
         assert self.options.out is not None
         try:
             self.tree.finish(self.source.sink)
-            self.sheet = _sheet(self.order, self.tree, self.options.out)
+            try:
+                self.sheet = _sheet(self.order, self.tree, self.options.out)
+            except InputError as error:  # the place beside the result may not be ours; nothing hangs on the sheet
+                self.console.warn(f"no sheet: {error}")
             if format != "folder":
                 packing.pack(self.tree, self.source.sink, self.options.out, format)
         except InputError as error:
@@ -204,7 +211,8 @@ class _Work:
         if self.sheet:
             console.say(f"some of the new ones on one sheet: {self.sheet}")
         if self.source.classes and options.manifest is None:
-            model = "" if "gan" not in self.order.settings else f" --model {options.model}"
+            # a model that learnt from all of the data can be judged on other data alone
+            model = "" if "gan" not in self.order.settings else f" --model {options.model} --test TEST/"
             console.say(f"next: gantk eval augment {options.data}{model}")
         return 4 if failures else 0
 
@@ -225,6 +233,7 @@ def _sheet(order: Order, tree: Tree, out: Path) -> Path | None:
     some = [new[int(i)] for i in np.linspace(0, len(new) - 1, min(SHEET, len(new)))]
     files = [manifest.parse(tree.done.lines[row.index])["file"] for row in some]
     tiles = [_small(overlay(made.sample(places[file]))) for file in files if file in places]
+    out = out.resolve()  # "." has no name
     target = out.with_name(f"{out.name}-sheet.png")
     images.write(Picture(images.contact_sheet(tiles, COLUMNS)), target, force=True)
     return target

@@ -17,6 +17,7 @@ from gantk_generate.data import Data
 from gantk_generate.options import EvalOptions, GenerateConfig
 from gantk_generate.sampler import Sampler, rendered
 from gantoolkit import distributions, diversity, images
+from gantoolkit.devices import pick_device
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import Extractor, extractor
 from gantoolkit.featureset import FeatureSet, describe
@@ -42,26 +43,33 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     extract = extractor(options.features)
     sampler = None if options.fakes else Sampler(find("generate", options.model), options.device)
     size, channels = (sampler.size, sampler.channels) if sampler else (None, None)
-    real = LabelledPictures(options.data, size=size, channels=channels)
+    fit = sampler.fit if sampler else "crop"
+    real = LabelledPictures(options.data, size=size, channels=channels, fit=fit)
+    if options.accuracy:
+        _can_classify(real)
     for note in real.notes:
         console.say(f"real pictures: {note}")
     training = None
     if options.training is not None:
-        training = LabelledPictures(options.training, size=real.size, channels=real.channels)
+        training = LabelledPictures(options.training, size=real.size, channels=real.channels, fit=fit)
     with console.progress(options.number, "pictures", "making pictures") as bar:
         made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
         pictures = list(_counted(map(_opaque, made.pictures), bar))
 
+    device = pick_device(options.device)
     with console.progress(len(pictures), "pictures", "describing pictures") as bar:
-        fakes = describe(_counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed)
-    reals = _described(real, options.number, extract, options.data.name, "all")
+        fakes = describe(
+            _counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed, device=device
+        )
+    reals = _described(real, options.number, extract, options.data.name, "all", device)
     known = None
     if training is not None:  # all of them: a copy of one that was left out would not be found
-        known = _described(training, len(training), extract, training.source.name, "training")
+        known = _described(training, len(training), extract, training.source.name, "training", device)
     cards = distributions.evaluate_sets(reals, fakes, known, seed=options.seed, more=current().metrics())
-    cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
+    if made.labels is None or np.unique(made.labels, return_counts=True)[1].max() > 1:
+        cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
-        cards.append(_accuracy(pictures, made.labels, real, options.seed))
+        cards.append(_accuracy(pictures, made, real, options.seed))
     publish(cards, console, options.save)
     if options.sheet is not None:
         beside = real if training is None else training
@@ -76,25 +84,28 @@ class Made:
 
     pictures: Iterable[np.ndarray]
     labels: np.ndarray | None
+    classes: tuple[str, ...]
     source: str
 
 
 def _made_by(sampler: Sampler, real: LabelledPictures, options: EvalOptions) -> Made:
     """A model's pictures, their classes drawn as the real ones have them where both know the same classes."""
     chosen: list[int] | None = None
-    if sampler.classes and real.labels is not None and real.classes == sampler.classes:
-        chosen = np.random.default_rng(options.seed).choice(real.labels, options.number).tolist()
+    if sampler.classes and real.labels is not None and set(real.classes) == set(sampler.classes):
+        drawn = np.random.default_rng(options.seed).choice(real.labels, options.number)
+        chosen = [sampler.classes.index(real.classes[i]) for i in drawn]
     labels = sampler.labels(options.number, chosen)
     pictures = sampler.pictures(options.number, seed=options.seed, label=chosen, truncation=options.truncation)
     source = f"{sampler.name}, truncation {options.truncation:g}"
-    return Made(pictures, None if labels is None else labels.numpy(), source)
+    return Made(pictures, None if labels is None else labels.numpy(), sampler.classes, source)
 
 
 def _given(options: EvalOptions, real: LabelledPictures) -> Made:
     assert options.fakes is not None
     fakes = LabelledPictures(options.fakes, size=real.size, channels=real.channels)
     rows = _chosen(len(fakes), options.number)
-    return Made(fakes.pictures(rows), fakes.labels[rows] if fakes.labels is not None else None, options.fakes.name)
+    labels = fakes.labels[rows] if fakes.labels is not None else None
+    return Made(fakes.pictures(rows), labels, fakes.classes, options.fakes.name)
 
 
 def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Sequence[MetricCard]:
@@ -104,8 +115,9 @@ def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) 
     kept = dataset.held_out is not None and len(dataset.held_out) >= LEAST
     source, split = (dataset.held_out, "held out") if kept else (dataset.train, "training")
     extract = extractor(config.features)
-    real = _described(source, config.score_pictures, extract, "data", split)
-    fake = describe(map(_opaque, _made(config, dataset, generator)), extract, source="generator", split="made")
+    real = _described(source, config.score_pictures, extract, "data", split, config.device)
+    made = map(_opaque, _made(config, dataset, generator))
+    fake = describe(made, extract, source="generator", split="made", device=config.device)
     cards = [distributions.frechet(real, fake), distributions.kid(real, fake, subsets=KID_SUBSETS, seed=0)]
     return [*cards, distributions.precision(real, fake), distributions.recall(real, fake)]
 
@@ -121,10 +133,13 @@ def _made(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Iterab
     return rendered(generator, z, label, config.device)
 
 
-def _described(source: LabelledPictures, most: int, extract: Extractor, name: str, split: str) -> FeatureSet:
+def _described(
+    source: LabelledPictures, most: int, extract: Extractor, name: str, split: str, device: str
+) -> FeatureSet:
     """Features of `most` pictures of a set, at most, kept by their content."""
     rows, content = _chosen(len(source), most), f"{source.fingerprint}-{most}"
-    return describe(map(_opaque, source.pictures(rows)), extract, source=name, split=split, cache=content)
+    pictures = map(_opaque, source.pictures(rows))
+    return describe(pictures, extract, source=name, split=split, cache=content, device=device)
 
 
 def _opaque(picture: np.ndarray) -> np.ndarray:
@@ -137,14 +152,41 @@ def _chosen(total: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(total)[:most])
 
 
-def _accuracy(pictures: list[np.ndarray], labels: Any, real: LabelledPictures, seed: int) -> MetricCard:
+def _can_classify(real: LabelledPictures) -> None:
+    """Said before anything is made.
+
+    Raises:
+        UsageError: the real pictures have no classes, or a size that no classifier takes.
+    """
+    from gantoolkit.classify import SIDES
+
+    if real.labels is None:
+        raise UsageError("--accuracy needs classes on both sides", actual="real pictures without labels")
+    if not SIDES[0] <= min(real.size) <= max(real.size) <= SIDES[1]:
+        expected = f"{SIDES[0]} to {SIDES[1]} pixels a side"
+        raise UsageError(
+            "--accuracy: pictures of this size", expected=expected, actual=f"{real.size[0]}×{real.size[1]}"
+        )
+
+
+def _accuracy(pictures: list[np.ndarray], made: Made, real: LabelledPictures, seed: int) -> MetricCard:
+    """The classes of both sides go together by name.
+
+    Raises:
+        UsageError: pictures without classes, or of one that the real ones do not have.
+    """
     from gantoolkit.classify import classification_accuracy_score
 
-    if labels is None or real.labels is None:
+    if made.labels is None or real.labels is None:
         raise UsageError("--accuracy needs classes on both sides", actual="pictures without labels")
+    unknown = [name for name in made.classes if name not in real.classes]
+    if unknown:
+        known = ", ".join(real.classes)
+        raise UsageError("--accuracy: the real pictures lack a class", expected=known, actual=unknown[0])
+    labels = np.array([real.classes.index(name) for name in made.classes])[made.labels]
     truth = np.stack(list(map(_opaque, real.pictures())))
     return classification_accuracy_score(
-        np.stack(pictures), np.asarray(labels), truth, real.labels, classes=len(real.classes), seed=seed
+        np.stack(pictures), labels, truth, real.labels, classes=len(real.classes), seed=seed
     )
 
 
@@ -168,7 +210,7 @@ def _compare(cards: Sequence[MetricCard], before: Sequence[MetricCard], console:
     for card in cards:
         if card.name in known:
             try:
-                console.say(f"against {card.name}: {compare(card, known[card.name])}")
+                console.say(f"against {card.name}: {compare(known[card.name], card).text}")
             except UsageError as error:
                 console.warn(f"not compared: {error}")
                 code = UsageError.exit_code

@@ -15,6 +15,7 @@ from gantoolkit.game import Gauge
 from gantoolkit.view import View
 
 PROBE = 256  # samples of a look
+AT_ONCE = 16  # pictures that go through a network together
 LEAST = 16  # fewer reals say nothing about variety
 
 
@@ -29,7 +30,7 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
         z = torch.randn(n, config.latent, generator=random).to(config.device)
         label = labels.to(config.device) if labels is not None else None
         with core.quietly(generator):
-            return generator(z, label).float()
+            return _in_parts(lambda rows: generator(z[rows], None if label is None else label[rows]).float(), n)
 
     def judge(random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         assert held_out is not None
@@ -41,12 +42,23 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
             "held out": (held_out["image"][:count], held_out["label"][:count] if "label" in held_out else None),
         }
         with core.quietly(critic):
-            found = [critic(view(x, _rand(random, x)), label) for x, label in shown.values()]
+            found = []
+            for x, label in shown.values():
+                x = view(x, _rand(random, x))
+                found.append(
+                    _in_parts(lambda rows, x=x, y=label: critic(x[rows], None if y is None else y[rows]), len(x))
+                )  # type: ignore[misc]
         return found[0], found[1], found[2]
 
     known = held_out is not None and len(held_out["image"]) >= LEAST
     judged = judge if known else None
-    return core.standard(reals=train["image"], sample=sample, labels=train.get("label"), judge=judged)
+    labels = train.get("label")
+    return core.standard(reals=train["image"], sample=sample, labels=labels, classes=dataset.classes, judge=judged)
+
+
+def _in_parts(made: Callable[[slice], Tensor], n: int) -> Tensor:
+    """`made` of a few rows after another: a look must not need more memory than a step."""
+    return torch.cat([made(slice(start, min(start + AT_ONCE, n))) for start in range(0, n, AT_ONCE)])
 
 
 def _rand(random: torch.Generator, x: Tensor) -> Callable[..., Tensor]:

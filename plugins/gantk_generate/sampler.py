@@ -14,6 +14,7 @@ from gantk_generate.latents import mean_latent, truncate
 from gantoolkit import devices
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
+from gantoolkit.scan import Fit
 
 CHUNK = 16  # rows of every pass, the last one filled up: kernels round differently for another number of rows
 
@@ -29,10 +30,12 @@ class Sampler:
     Attributes:
         classes: names of the classes, () for a model without.
         size: height and width of a picture; channels: 1 for grey, 3 for colour.
+        fit: how pictures of other shapes came to that size when it learnt.
     """
 
     def __init__(self, model: Model, device: str = "auto", precision: str = "fp32") -> None:
         self.name, config = model.name, dict(model.config)
+        self.fit: Fit = config.pop("fit", "crop")
         self.classes: tuple[str, ...] = tuple(config.pop("labels", ()))
         self.device = torch.device(devices.pick_device(device))
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -97,11 +100,13 @@ class Sampler:
         return numbers[torch.arange(n) % len(numbers)]
 
     def _number(self, name: int | str) -> int:
-        if str(name) in self.classes:
-            return self.classes.index(str(name))
-        alike = [number for number, word in enumerate(self.classes) if word.lower() == str(name).lower()]
-        if len(alike) == 1:
-            return alike[0]
+        """A number is a place among the classes; a text is a name first, for names may be numbers."""
+        if isinstance(name, str):
+            if name in self.classes:
+                return self.classes.index(name)
+            alike = [number for number, word in enumerate(self.classes) if word.lower() == name.lower()]
+            if len(alike) == 1:
+                return alike[0]
         if str(name).isdecimal() and int(name) < len(self.classes):
             return int(name)
         known = ", ".join(f"{number} {word}" for number, word in enumerate(self.classes))

@@ -55,6 +55,13 @@ class Generate(Task):
                 actual=config.arch,
                 remedy="leave them out, or train with --arch dcgan",
             )
+        if config.arch != "style" and config.path_length:
+            raise UsageError(
+                "path length regularisation belongs to one architecture",
+                expected="arch style",
+                actual=config.arch,
+                remedy="leave out --path-length, or train with --arch style",
+            )
         return Data(config, folder)
 
     def check(self, folder: Path) -> DataReport:
@@ -98,7 +105,7 @@ class Generate(Task):
         from gantoolkit.model import MAIN, Model
 
         generator = weights["adversarial"]["generator"]
-        built = network_config(config, dataset) | {"labels": list(dataset.classes)}
+        built = network_config(config, dataset) | {"labels": list(dataset.classes), "fit": config.fit}
         return Model(self.name, built, {MAIN: generator}, card(config, dataset, generator), "generate")
 
     # ---- use ----

@@ -81,7 +81,7 @@ def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Cons
 
 
 def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Console) -> int:
-    """Round trip through pictures of consecutive seeds; a class stays until its picture is reached."""
+    """Round trip through pictures of consecutive seeds and their classes."""
     if target.exists() and not options.force:
         raise UsageError(f"{target} exists already", remedy="overwrite it with --force")
     stops = min(options.number, STOPS)
@@ -108,7 +108,7 @@ def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path,
         pixels, _ = scan.decode(file.read_bytes(), file.name)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-    small = scan.conform(pixels, sampler.size, sampler.channels)  # as training saw its pictures
+    small = scan.conform(pixels, sampler.size, sampler.channels, sampler.fit)  # as training saw its pictures
     label = sampler.labels(1, options.label) if options.label else None
     found = latents.project(small, sampler.generator, seed=options.seed, label=label)
     made = sampler.render(found.latent)[0]

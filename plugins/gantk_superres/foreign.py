@@ -78,7 +78,13 @@ def _read_tensors(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path)
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head != b"PK" and head[:1] != b"\x80":  # neither a zip nor a pickle
+            raise InputError(f"{path}: damaged or not a checkpoint", expected=_SUPPORTED)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: refused: reading it would mean running code that it names (nothing was executed)",

@@ -54,12 +54,13 @@ def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:
     large = enlarger(small)
     seconds = time.perf_counter() - started
     paths = {name: folder / f"{name}.png" for name in ("input", "result", "before-after")}
-    images.write(images.Picture(small), paths["input"], force=True)
-    images.write(images.Picture(large), paths["result"], force=True)
+    force = options.force or options.out is None  # the folder of this name is ours
+    images.write(images.Picture(small), paths["input"], force=force)
+    images.write(images.Picture(large), paths["result"], force=force)
     bicubic = resize_array(small, large.shape[:2])
     captions = (f"bicubic ×{enlarger.scale:g}", f"{enlarger.name} ×{enlarger.scale:g}")
     sheet = images.side_by_side(bicubic, large, captions)
-    images.write(images.Picture(sheet), paths["before-after"], force=True)
+    images.write(images.Picture(sheet), paths["before-after"], force=force)
     before, after = (f"{picture.shape[1]}×{picture.shape[0]}" for picture in (small, large))
     console.say(f"{SAMPLE_CREDIT}: {before} → {after} in {seconds:.1f} s")
     row: dict[str, Any] = {"model": enlarger.name, "seconds": seconds, "files": {k: str(p) for k, p in paths.items()}}

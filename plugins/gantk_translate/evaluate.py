@@ -232,7 +232,7 @@ def while_training(config: TranslateConfig, dataset: data.Data, networks: Mappin
     reals = show.planes_of(dataset, target, examples.targets, config.score_pictures)
     styles = show.styles_for(inputs, reals) if config.game == "style" else None
     outputs = show.translated(networks["generator"], inputs, styles)
-    protocol: figures.Settings = {"size": config.size}
+    protocol: figures.Settings = {"size": config.size // 2 if dataset.halved else config.size}
     if dataset.paired:
         pairs = list(zip(outputs, reals, strict=True))
         cards = figures.mean([figures.against_truth(target, output, real) for output, real in pairs])

@@ -64,7 +64,7 @@ class TranslateConfig(TrainConfig):
     blocks: PositiveInt = option(2, "residual blocks (residual: at each size; unet: halvings; adain: halvings)")
     levels: PositiveInt = option(4, "halvings of the map (residual)")
     patch: Literal[1, 2, 4] = option(2, "pixels a side of a position of the largest map (residual)")
-    attention: bool = option(True, "attention over the smallest map (residual); off makes tiles exact")
+    attention: bool = option(True, "attention over the smallest map (residual); off lets tiles equal the whole")
     norm: Literal["none", "instance", "batch"] = option("none", "normalisation inside the generator (unet, resnet)")
     dropout: float = option(0.0, "in the generator (unet)", ge=0, lt=1)
     compose: Literal["none", "multiply", "chroma"] = option(

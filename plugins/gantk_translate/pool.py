@@ -46,11 +46,11 @@ class Pool:
         for row, (chance, place) in enumerate(chances):
             kept = self.kept.setdefault(first + row, [])
             if sound[row] and len(kept) < places:
-                kept.append(made[row].clone())
+                kept.append(made[row].to("cpu", copy=True))  # where a resumed pool's are, too
             elif sound[row] and chance < 0.5:
                 index = int(place * places)
                 shown[row] = kept[index]
-                kept[index] = made[row].clone()
+                kept[index] = made[row].to("cpu", copy=True)
         return shown
 
     def state_dict(self) -> dict[str, Any]:

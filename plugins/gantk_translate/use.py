@@ -148,7 +148,7 @@ def _sample(translator: Translator, options: RunOptions, console: Console) -> in
     sheet = images.side_by_side(shown[0], shown[1], ("input", translator.name))
     paths = {name: folder / f"{name}.png" for name in ("input", "result", "before-after")}
     for picture, path in zip((before, after, Picture(sheet)), paths.values(), strict=True):
-        images.write(picture, path, force=True)
+        images.write(picture, path, force=options.force or options.out is None)  # the folder of this name is ours
     height, width = after.pixels.shape[:2]
     console.say(f"a sample of {translator.name}: {width}×{height} in {seconds:.1f} s")
     console.say(f"before and after: {paths['before-after']}")

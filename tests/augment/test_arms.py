@@ -172,6 +172,16 @@ def test_another_trial_in_the_folder_is_refused_unless_forced(
     assert counted == [2 * 5, 0]
 
 
+def test_folders_that_are_not_a_trials_are_kept(digits: Labelled, tmp_path: Path, without_recipes: None) -> None:
+    made = digits.take(np.arange(900, 1000))
+    (tmp_path / "generated").mkdir()
+    (tmp_path / "generated" / "mine.png").write_bytes(b"mine")
+    for force in (False, True):
+        with pytest.raises(UsageError, match="not of a trial"):
+            trials.run(made_trial(digits, made, nimg=128, per_class=2), tmp_path, force=force)
+    assert (tmp_path / "generated" / "mine.png").read_bytes() == b"mine"
+
+
 @pytest.mark.slow
 def test_workers_change_no_figure(digits: Labelled, tmp_path: Path) -> None:
     made = made_trial(digits, digits.take(np.arange(900, 1000)))

@@ -324,3 +324,37 @@ def test_interrupted_it_keeps_what_is_done_and_says_how_to_go_on(
     assert code == 0 and "going on" in console.said[0] and console.results[-1]["made"] < 42 - 6
     grow(data, tmp_path / "whole", recipe, multiply=6)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("format", ["zip", "webdataset"])
+def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path, data: Path, noise: Path, format: str) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    data.rename(photos / "train")
+    before = tree(photos)
+    for out, words in ((photos, "lie in"), (tmp_path / "other", "not the result")):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "mine.txt").write_text("mine")
+        with pytest.raises(UsageError, match=words):
+            grow(photos / "train", out, noise, format=format, force=True)
+    assert (tmp_path / "other" / "mine.txt").read_text() == "mine" and tree(photos) == before
+
+
+def test_the_place_may_be_the_current_folder(
+    tmp_path: Path, data: Path, noise: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert grow(data, Path(), noise)[0] == 0
+    assert (tmp_path / "here-sheet.png").exists() and (tmp_path / "here" / NAME).exists()
+
+
+def test_long_names_and_dangling_links_do_not_stop_the_rest(tmp_path: Path, data: Path, noise: Path) -> None:
+    folder = data / data_sets.CLASSES[0]
+    first = min(folder.iterdir())
+    first.rename(folder / ("長" * 80 + first.suffix))
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    code, console = grow(data, tmp_path / "out", noise)
+    assert code == 4 and sum("gone.png" in row["error"] for row in console.results if "error" in row) >= 1
+    new = [row for row in rows(tmp_path / "out") if row["policy"] != "original"]
+    assert any("長" * 60 in row["file"] for row in new)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from gantk_generate.evaluate import Made, _accuracy
+from gantk_generate.sampler import Sampler
+from gantoolkit import classify
 from gantoolkit.cli import call
+from gantoolkit.errors import UsageError
+from gantoolkit.labelled import LabelledPictures
+from gantoolkit.metrics import compare
 
 
 def evaluate(data: Path, *words: object) -> int:
@@ -42,9 +49,16 @@ def test_cards_are_kept_and_mismatched_ones_refused(
     assert evaluate(shapes, "-m", saved, "-n", 40, "--save", kept) == 0
     assert evaluate(shapes, "-m", saved, "-n", 40, "--save", kept) == 2  # nothing is overwritten
     capsys.readouterr()
-    assert evaluate(shapes, "-m", saved, "-n", 40, "--truncation", 0.5, "--against", kept) == 0
+    cards = json.loads(kept.read_text())
+    for card in cards:
+        card["value"] += 0.25  # what is kept is larger, so the new ones are lower
+    kept.write_text(json.dumps(cards))
+    assert evaluate(shapes, "-m", saved, "-n", 40, "--against", kept) == 0
     heard = capsys.readouterr()
-    assert "against" in heard.out and "not compared" not in heard.err
+    told = [line for line in heard.out.splitlines() if line.startswith("against ")]
+    assert len(told) == len(cards) and "not compared" not in heard.err
+    for card, line in zip(cards, told, strict=True):
+        assert ("worse" if card["higher_is_better"] else "better") in line and "-0.25" in line, line
     assert evaluate(shapes, "-m", saved, "-n", 30, "--against", kept) == 2
     assert "not compared" in capsys.readouterr().err
     kept.write_text("[{]")
@@ -78,3 +92,39 @@ def test_what_cannot_be_measured_is_said_on_one_line(
     assert evaluate(shapes, "-m", saved, "-n", 24, "--features", "no-such") in (2, 3)
     heard = capsys.readouterr().err
     assert "Traceback" not in heard and len(heard.strip().splitlines()) == 3
+
+
+def test_what_cannot_be_classified_is_said_before_pictures_are_made(
+    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for index in range(8):
+        Image.fromarray(np.full((16, 16, 3), index * 30, np.uint8)).save(plain / f"{index}.png")
+    monkeypatch.setattr(Sampler, "pictures", None)  # would fail
+    assert evaluate(plain, "-m", saved, "--accuracy") == 2
+    assert "without labels" in capsys.readouterr().err
+
+
+def test_classes_go_together_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made pictures of a model that has the same classes in another order."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 30), ("light", 220)):
+        (tmp_path / name).mkdir()
+        for index in range(12):
+            pixels = np.clip(level + rng.normal(0, 10, (16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    real = LabelledPictures(tmp_path, size=(16, 16))
+    assert real.classes == ("dark", "light")
+    pictures = [*real.pictures(np.arange(24))]
+    labels = real.labels
+    assert labels is not None
+    there = Made(pictures, 1 - labels, ("light", "dark"), "a model")
+    score = classify.classification_accuracy_score
+    monkeypatch.setattr(classify, "classification_accuracy_score", partial(score, nimg=600))
+    first = _accuracy(pictures, there, real, seed=0)
+    assert first.value > 0.9
+    other = _accuracy(pictures[::-1], Made(pictures[::-1], labels[::-1], real.classes, "another"), real, seed=0)
+    assert "→" in compare(first, other).text  # figures of two models can be compared
+    with pytest.raises(UsageError, match="lack a class"):
+        _accuracy(pictures, Made(pictures, labels, ("dark", "grey"), "a model"), real, seed=0)

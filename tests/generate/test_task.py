@@ -116,6 +116,7 @@ def test_wrong_words_are_said_before_the_pictures_are_read(tmp_path: Path) -> No
         {"height": 32},
         {"features": "nosuch"},
         {"spectral_norm": True},
+        {"path_length": 2.0},
     )
     for wrong in wrongs:
         with pytest.raises(UsageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_classes_by_name_and_number(sampler: Sampler) -> None:
         sampler(1, label="circle")
     with pytest.raises(UsageError, match="unknown class"):
         sampler(1, label=2)
+
+
+def test_names_that_are_numbers_are_names(saved: Path) -> None:
+    """Digits from 1 on: the number 1 is a place, the text "1" a name, and all in turn are all of them."""
+    model = Model.load(saved)
+    named = Sampler(replace(model, config=model.config | {"labels": ["1", "2"]}), "cpu")
+    assert named.labels(4).tolist() == [0, 1, 0, 1]  # type: ignore[union-attr]
+    assert named.labels(2, [1, "1"]).tolist() == [1, 0]  # type: ignore[union-attr]
+    assert named.labels(1, "0").tolist() == [0]  # type: ignore[union-attr]
 
 
 def test_a_model_without_classes_takes_no_class(saved: Path) -> None:

@@ -91,6 +91,20 @@ def test_pil_images_come_back_as_such(enlarger: Enlarger, mode: str, out: str) -
     assert large.info["icc_profile"] == b"profile"
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16B"])
+def test_pil_images_of_sixteen_bits_keep_their_tones(enlarger: Enlarger, mode: str) -> None:
+    tones = np.linspace(0, 65535, 63).reshape(9, 7).astype(np.uint16)
+    usual = enlarger(Image.fromarray(tones))
+    given = (
+        Image.fromarray(tones.astype(np.int32))
+        if mode == "I"
+        else Image.frombytes(mode, (7, 9), tones.astype(">u2").tobytes())
+    )
+    assert given.mode == mode
+    large = enlarger(given)
+    assert large.mode == "I;16" and np.array_equal(np.asarray(large), np.asarray(usual))
+
+
 def test_pil_palettes_with_a_transparent_colour_get_alpha(enlarger: Enlarger) -> None:
     image = Image.fromarray(photo(9, 7)).quantize(8)
     image.info["transparency"] = 0

@@ -290,3 +290,10 @@ def test_packaged_weights_give_the_same_picture_as_ncnn(name: str) -> None:
     assert status == 0
     assert theirs.shape == ours.shape == (3, 80, 96)
     assert np.abs(ours - theirs).max() <= TOL["ncnn parity, absolute"]
+
+
+def test_a_page_in_place_of_weights_is_damaged_and_not_hostile(tmp_path: Path) -> None:
+    page = tmp_path / "weights.pth"
+    page.write_text("<!DOCTYPE html><html>not found</html>")
+    with pytest.raises(InputError, match="damaged or not a checkpoint"):
+        load_checkpoint(page)

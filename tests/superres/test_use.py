@@ -294,3 +294,6 @@ def test_without_inputs_a_sample_is_measured(
     assert names() == {f"gantk-superres-sample/{name}.png" for name in ("input", "result", "before-after")}
     assert images.read("gantk-superres-sample/result.png").pixels.shape == (300, 448, 3)
     assert call(["run", "superres", "-o", "a.png"]) == 2 and call(["run", "superres", "-o", "-"]) == 2
+    Path("mine").mkdir()
+    Path("mine/input.png").write_bytes(b"mine")
+    assert call(["run", "superres", "-o", "mine"]) == 2 and Path("mine/input.png").read_bytes() == b"mine"

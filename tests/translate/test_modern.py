@@ -199,7 +199,12 @@ def test_a_resumed_game_goes_on_bit_for_bit() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "text"),
-    [({"size": 36}, "cannot make pictures of this size"), ({"critic": "patch"}, "matches features")],
+    [
+        ({"size": 36}, "does not suit the generator residual"),
+        ({"critic": "patch"}, "matches features"),
+        ({"generator": "adain"}, "adain"),
+        ({"size": 32, "critic_layers": 6}, "too small for the critic"),
+    ],
 )
 def test_what_makes_no_sense_is_said_at_once(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):

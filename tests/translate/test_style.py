@@ -163,3 +163,8 @@ def test_sides_without_a_style_are_refused(source: Side, target: Side) -> None:
 def test_networks_of_other_games_are_refused(what: str, value: str) -> None:
     with pytest.raises(UsageError, match="the game style has its own"):
         make(config(**{what: value}))
+
+
+def test_a_size_that_the_generator_cannot_halve_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not suit the generator adain"):
+        make(config(size=36, blocks=3))

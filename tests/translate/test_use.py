@@ -152,6 +152,10 @@ def test_the_sample_is_translated_and_shown(
     assert made == {f"gantk-translate-sample/{name}.png" for name in ("input", "result", "before-after")}
     assert "next: gantk run translate" in capsys.readouterr().out
     assert gantk("-o", "a.png") == 2 and gantk("-o", "-") == 2
+    assert gantk() == 0  # again: the folder of this name is ours
+    Path("mine").mkdir()
+    Path("mine/input.png").write_bytes(b"mine")
+    assert gantk("-o", "mine") == 2 and Path("mine/input.png").read_bytes() == b"mine"
 
 
 @pytest.mark.slow

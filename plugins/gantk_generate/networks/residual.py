@@ -175,6 +175,6 @@ def _widths(count: int, width: int, widest: int, blocks: int, expansion: int, gr
                 "networks: a bottleneck cannot be cut into equal groups",
                 expected=f"width times expansion a multiple of group {group}, or at most {group}",
                 actual=f"{inner}",
-                remedy="choose a width that is a multiple of 16",
+                remedy="choose channels of the generator and the critic that are a multiple of 16",
             )
     return widths

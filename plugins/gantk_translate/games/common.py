@@ -27,29 +27,43 @@ def fits(config: TranslateConfig, generator: nn.Module, critic: nn.Module) -> No
 
     Raises:
         UsageError: a generator that wants a style, no critic, a size that is no multiple of what the generator accepts,
-            or too small for the patch critic.
+            or too small for the critic.
     """
     if config.generator == "adain" or config.critic == "none":
         wrong, right = ("generator", "resnet") if config.generator == "adain" else ("critic", "patch")
         given = getattr(config, wrong)
         raise UsageError(f"--{wrong} {given} is for the game style, not {config.game}", remedy=f"--{wrong} {right}")
+    fits_generator(config, generator)
+    size, layers = config.size, config.critic_layers
+    # the patch critic ends with two 4x4 windows without stride; the smallest of several scales with one position
+    patch = isinstance(critic, PatchCritic)
+    least = 3 << layers if patch else 1 << (layers + config.critic_scales - 1)
+    if size < least:
+        raise UsageError(
+            "--size is too small for the critic",
+            expected=f"at least {least} pixels with --critic-layers {layers}"
+            + ("" if patch else f" --critic-scales {config.critic_scales}"),
+            actual=size,
+            remedy="--critic-layers 1" if size >= 6 else "choose a larger --size",
+        )
+
+
+def fits_generator(config: TranslateConfig, generator: nn.Module) -> None:
+    """The generator takes pictures of the configured size.
+
+    Raises:
+        UsageError: a size that is no multiple of what it accepts.
+    """
     size, multiple = config.size, int(generator.multiple)  # type: ignore[arg-type]
     if size % multiple:
         larger = -(-size // multiple) * multiple
         halvings = (size & -size).bit_length() - 1  # how often the size can be halved
-        fewer = f" or --blocks {halvings}" if config.generator == "unet" and halvings else ""
+        fewer = {"unet": f" or --blocks {halvings}", "residual": " or fewer --levels"}.get(config.generator, "")
         raise UsageError(
             f"--size does not suit the generator {config.generator}",
             expected=f"a multiple of {multiple}",
             actual=size,
-            remedy=f"--size {larger}{fewer}",
-        )
-    if isinstance(critic, PatchCritic) and size >> config.critic_layers < 3:  # two 4x4 windows without stride
-        raise UsageError(
-            "--size is too small for the critic",
-            expected=f"at least {3 << config.critic_layers} pixels with --critic-layers {config.critic_layers}",
-            actual=size,
-            remedy="--critic-layers 1" if size >= 6 else "choose a larger --size",
+            remedy=f"--size {larger}{fewer if halvings else ''}",
         )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gantk_translate import networks
-from gantk_translate.games.common import critic_loss, generating, generator_loss, judging
+from gantk_translate.games.common import critic_loss, fits, generating, generator_loss, judging
 from gantk_translate.networks.critics import joined
 from gantk_translate.options import TranslateConfig
 from gantk_translate.sides import Side
@@ -31,19 +31,13 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
     """The game on pairs: batches have "a" and "b" of one size.
 
     Raises:
-        UsageError: a size that the generator cannot make, a critic without feature maps.
+        UsageError: networks that do not suit the game or the size, a critic without feature maps.
     """
     if config.critic != "multiscale":
         raise UsageError("the game pix2pix-modern matches features", expected="critic multiscale", actual=config.critic)
     generator = networks.build_generator(networks.generator_config(config, source.planes, target.planes))
-    if config.size % generator.multiple:
-        raise UsageError(
-            "the generator cannot make pictures of this size",
-            expected=f"a size that is a multiple of {generator.multiple}",
-            actual=config.size,
-            remedy="choose another --size, or fewer --levels",
-        )
     critic = networks.build_critic(config, source.planes + target.planes)
+    fits(config, generator, critic)
     terms = _Terms(config, target)
     return Game(
         [judging(config, {"critic": critic}), generating(config, {"generator": generator})],

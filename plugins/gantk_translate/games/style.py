@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gantk_translate import networks
-from gantk_translate.games.common import generating
+from gantk_translate.games.common import fits_generator, generating
 from gantk_translate.networks.adain import adain, statistics
 from gantk_translate.options import TranslateConfig
 from gantk_translate.sides import Side
@@ -52,6 +52,7 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
         if value != needed:
             raise UsageError(f"the game style has its own {what}", expected=f"--{what} {needed}", actual=value)
     generator = networks.build_generator(networks.generator_config(config, source.planes, target.planes))
+    fits_generator(config, generator)
     terms = _Terms()
     wanted = [
         Term("content", terms.content, fp32=True),
