@@ -67,8 +67,7 @@ def _pil(image: Any, apply: Apply) -> Any:
             "this is not a picture", expected="an array, a PIL image or a tensor", actual=type(image).__name__
         )
     if image.mode in ("I", "I;16B"):  # 16 bits in a wider type, or in the other order of bytes
-        made = np.asarray(image)
-        image = Image.fromarray(made.clip(0, 65535).astype(np.uint16))
+        image = Image.fromarray(np.asarray(image).clip(0, 65535).astype(np.uint16))
     mode = "L" if image.mode == "1" else image.mode
     if mode not in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
         mode = "RGBA" if image.has_transparency_data else "RGB"

@@ -300,8 +300,8 @@ def classification_accuracy_score(
         real_test_pictures, real_test_labels
     )
     # not the classifier's hash, which is another for every generator that is to be compared
-    real = hashlib.sha256(np.ascontiguousarray(real_test_pictures))
-    real.update(np.ascontiguousarray(real_test_labels, dtype=np.int64))
+    real = hashlib.sha256(real_test_pictures.tobytes())
+    real.update(np.asarray(real_test_labels, np.int64).tobytes())
     protocol = {key: value for key, value in card.protocol.items() if key != "classifier"} | {
         "real": real.hexdigest()[:12]
     }

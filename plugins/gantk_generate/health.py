@@ -41,13 +41,13 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
             "fake": (sample(count, random, labels), labels),
             "held out": (held_out["image"][:count], held_out["label"][:count] if "label" in held_out else None),
         }
+
+        def scored(x: Tensor, label: Tensor | None) -> Tensor:
+            x = view(x, _rand(random, x))
+            return _in_parts(lambda rows: critic(x[rows], None if label is None else label[rows]), len(x))
+
         with core.quietly(critic):
-            found = []
-            for x, label in shown.values():
-                x = view(x, _rand(random, x))
-                found.append(
-                    _in_parts(lambda rows, x=x, y=label: critic(x[rows], None if y is None else y[rows]), len(x))
-                )  # type: ignore[misc]
+            found = [scored(x, label) for x, label in shown.values()]
         return found[0], found[1], found[2]
 
     known = held_out is not None and len(held_out["image"]) >= LEAST
