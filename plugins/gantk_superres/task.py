@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gantoolkit.model import Model
 
 
+LEAST_PATCH = 24  # pixels: three halvings leave the two last 4x4 windows one position
+
+
 class Superres(Task):
     """Enlarge pictures: `CompactSR` by default, trained for fidelity first and against a critic then."""
 
@@ -60,7 +63,15 @@ class Superres(Task):
                 expected=f"a multiple of {config.scale}",
                 actual=config.patch,
             )
-        losses.adversarial(config.loss)  # a wrong name is said now, and not after the first stage
+        # what the second stage would fail on is said now, and not after the first one
+        if config.adversarial_nimg and config.critic == "patch" and config.patch < LEAST_PATCH:
+            raise UsageError(
+                "--patch is too small for the patch critic",
+                expected=f"at least {LEAST_PATCH}",
+                actual=config.patch,
+                remedy="a larger --patch, or --adversarial-nimg 0",
+            )
+        losses.adversarial(config.loss)
         return Photos(folder, config.patch)
 
     def check(self, folder: Path) -> DataReport:

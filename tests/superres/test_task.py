@@ -37,6 +37,9 @@ def config(**changes: Any) -> SuperresConfig:
 def test_photographs_are_asked_for(task: Superres, photos: Path) -> None:
     with pytest.raises(UsageError, match="gantk train superres PHOTOS"):
         task.dataset(config(), None)
+    with pytest.raises(UsageError, match="too small for the patch critic, expected at least 24, got 20"):
+        task.dataset(config(patch=20, scale=4), photos)
+    task.dataset(config(patch=20, scale=4, adversarial_nimg=0), photos)
     with pytest.raises(UsageError, match="multiple of 3"):
         task.dataset(config(scale=3), photos)
     assert isinstance(task.dataset(config(), photos), Photos)
