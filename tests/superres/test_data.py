@@ -176,8 +176,8 @@ def test_data_check_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("make", [corrupt, text, lambda path: folder_of(path, (9, 9))])
 def test_training_on_a_bad_folder_is_one_line(make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     folder = make(tmp_path / "photos")
-    arguments = ["train", "superres", str(folder), "--run", str(tmp_path / "run"), "--preset", "tiny", "--patch", "16"]
+    arguments = ["train", "superres", str(folder), "--run", str(tmp_path / "run"), "--preset", "tiny", "--patch", "24"]
     assert call([*arguments, "--quiet"]) == 3
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1 and errors[0].startswith("error: ")
-    assert data.check(folder, 16).problems
+    assert data.check(folder, 24).problems
