@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from gantk_text2image.captions import Captioned, open_captions
 from gantk_text2image.options import Text2ImageConfig
 from gantoolkit import texts
 from gantoolkit.errors import GantkError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STAND_INS = 64  # pictures to score on where nothing is held out
 CANDIDATES = 64  # random rows, of which the one that is most alike says what a picture does not show
@@ -206,8 +209,8 @@ class Data:
                 break
         if len(pairs) < LEAST_PAIRS:
             return 0.0
-        a, b = (coarse(self.pictures[[pair[i] for pair in pairs]]) for i in range(2))
-        return float(np.abs(a - b).mean()) / 127.5
+        a, b = (coarse(self.examples((row, "") for row in rows)["image"]) for rows in zip(*pairs, strict=True))
+        return float((a - b).abs().mean())
 
     def held_out(self) -> tuple[list[str], np.ndarray]:
         """(a caption of each held-out picture, the pictures as uint8 (N, S, S, 3)); see `rows` for which."""
@@ -275,10 +278,11 @@ def fitted(pixels: np.ndarray, size: int, fit: Fit, colour: tuple[int, int, int]
     return conform(pixels, (size, size), 3, "crop" if fit == "crop" else "stretch")
 
 
-def coarse(pictures: np.ndarray) -> np.ndarray:
-    """uint8 (N, S, S, 3) -> float32 (N, COARSE, COARSE, 3), means of whole blocks of pixels."""
-    block = pictures.shape[1] // COARSE
-    return pictures.reshape(len(pictures), COARSE, block, COARSE, block, 3).mean((2, 4), dtype=np.float32)
+def coarse(pictures: Tensor) -> Tensor:
+    """(N, 3, S, S) -> (N, 3, COARSE, COARSE): means of whole blocks of what can be seen of them, in [-1, 1]."""
+    from torch.nn import functional as F
+
+    return F.avg_pool2d(pictures.clamp(-1, 1), pictures.shape[-1] // COARSE)
 
 
 # ---- what is held out ----

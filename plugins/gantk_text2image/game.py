@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gantk_text2image.data import COARSE, Data
+from gantk_text2image.data import Data, coarse
 from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.critic import Seen, TextCritic
 from gantk_text2image.networks.generator import TextGenerator
@@ -208,9 +208,9 @@ class _Terms:
         arXiv:1901.09024, eq. 3). Both divide by the distance of the noise, which is nearly the same for all pairs of
         long vectors; here the distance of real pictures of one caption says how much is wanted (`Data.variety`).
         """
-        first = _coarse(self._fake(ctx))
+        first = coarse(self._fake(ctx))
         with torch.no_grad():
-            second = _coarse(self._draw(ctx))
+            second = coarse(self._draw(ctx))
         apart = (first - second).abs().mean((1, 2, 3))
         return F.relu(1 - apart / (VARIED * self.variety)).mean()
 
@@ -228,11 +228,6 @@ class _Terms:
             slopes = torch.autograd.grad(critic(x, sentence).sum(), (x, sentence), create_graph=True)
             length = sum(slope.flatten(1).square().sum(1).clamp_min(1e-24).sqrt() for slope in slopes)
         return torch.as_tensor(length).pow(POWER).mean()
-
-
-def _coarse(pictures: Tensor) -> Tensor:
-    """(N, 3, S, S) -> (N, 3, COARSE, COARSE) of what can be seen of them, in [-1, 1]."""
-    return F.avg_pool2d(pictures.clamp(-1, 1), pictures.shape[-1] // COARSE)
 
 
 def model(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, Any]) -> Model:

@@ -202,13 +202,17 @@ def test_a_resumed_game_goes_on_bit_for_bit() -> None:
     [
         ({"size": 36}, "does not suit the generator residual"),
         ({"critic": "patch"}, "matches features"),
-        ({"generator": "adain"}, "adain"),
         ({"size": 32, "critic_layers": 6}, "too small for the critic"),
     ],
 )
 def test_what_makes_no_sense_is_said_at_once(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         modern.make(config(**changes), GREY, Side())
+
+
+def test_a_generator_that_wants_a_style_is_refused() -> None:
+    with pytest.raises(UsageError, match="is for the game style"):
+        modern.make(config(generator="adain"), Side(), Side())
 
 
 def test_training_starts_from_a_models_weights(tmp_path: Path) -> None:
