@@ -1,4 +1,4 @@
-"""Decode pictures without loss of what the user gave: ICC, EXIF, alpha, grey, 16 bit.
+"""Decode pictures without loss of what the user gave: ICC, EXIF, XMP, alpha, grey, 16 bit.
 
 Pillow decodes what has 8 bits a channel, OpenCV the rest (Pillow would silently cut 16-bit colour to 8).
 Every failure is an `InputError` of one line that names the file.
@@ -11,14 +11,14 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from gantoolkit import encoders
+from gantoolkit import encoders, xmp
 from gantoolkit.errors import GantkError, InputError, UsageError
 
 MAX_PIXELS = 500_000_000  # larger pictures are refused before they are decoded; GANTK_MAX_PIXELS overrides
@@ -36,6 +36,7 @@ class Picture:
         icc: the colour profile that `pixels` are in; None means sRGB, as everywhere.
         exif: EXIF block from its TIFF header on; its orientation is applied to `pixels` and says 1.
         dpi: dots per inch (x, y).
+        xmp: XMP packet, unless it speaks of more pictures than this one.
         format: "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF" or "PPM".
     """
 
@@ -45,6 +46,7 @@ class Picture:
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
     format: str = "PNG"
+    xmp: bytes | None = None
 
 
 def is_picture(path: Path | str) -> bool:
@@ -95,7 +97,8 @@ def _read(stream: BinaryIO, name: str) -> Picture:
         pixels, alpha, icc = _decode_deep(stream, image) if deep else _decode(image)
         exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
         form = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
-        picture = Picture(pixels, alpha, icc, exif, _dpi(image.info.get("dpi")), form)
+        packet = xmp.of_one_picture(_packet(image.info))
+        picture = Picture(pixels, alpha, icc, exif, _dpi(image.info.get("dpi")), form, packet)
     except GantkError:
         raise
     except UnidentifiedImageError:
@@ -162,6 +165,12 @@ def _maxval(image: Any) -> int:
         if isinstance(args, tuple) and len(args) == 2 and isinstance(args[1], int)
         else (65535 if image.mode == "I" else 255)
     )
+
+
+def _packet(info: Mapping[Any, Any]) -> bytes | None:
+    """XMP as Pillow keeps it: bytes, or a PNG's text."""
+    packet = info.get("xmp") or info.get("XML:com.adobe.xmp")
+    return packet.encode() if isinstance(packet, str) else packet or None
 
 
 def _dpi(value: Any) -> tuple[float, float] | None:
@@ -255,8 +264,7 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
         _check_header(name, page.imagewidth, page.imagelength, frames)
         deep = page.bitspersample > 8
         deep_samples = _deep_tiff(stream, page) if deep else None
-        tag = page.tags.get(34675)
-        icc = bytes(tag.value) if tag else None
+        icc, packet = (bytes(tag.value) if (tag := page.tags.get(code)) else None for code in (34675, encoders.XMP))
     exif = Image.Exif()
     stream.seek(0)
     exif.load_from_fp(stream)
@@ -278,7 +286,7 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
         stream.seek(0)
         pixels, alpha, icc = _decode(Image.open(stream, formats=("TIFF",)))
     block = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
-    return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF"))
+    return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF", xmp.of_one_picture(packet)))
 
 
 def _deep_tiff(stream: BinaryIO, page: Any) -> tuple[np.ndarray, np.ndarray | None, int]:
@@ -331,4 +339,4 @@ def _upright(picture: Picture) -> Picture:
     # The thumbnail inside still lies on its side, so it goes.
     exif = encoders.patch_exif(picture.exif, {encoders.EXIF_ORIENTATION: 1}, drop_thumbnail=True)
     alpha = None if picture.alpha is None else turn(picture.alpha)
-    return replace(picture, pixels=turn(picture.pixels), alpha=alpha, exif=exif)
+    return replace(picture, pixels=turn(picture.pixels), alpha=alpha, exif=exif, xmp=xmp.upright(picture.xmp))

@@ -1,4 +1,4 @@
-"""Picture encoders that keep ICC, EXIF, resolution and depth, and need little memory beside the pixels.
+"""Picture encoders that keep ICC, EXIF, XMP, resolution and depth, and need little memory beside the pixels.
 
 PNG is written here, strip by strip: Pillow wants four bytes a pixel for a second copy of an RGB picture, and
 OpenCV wants BGR and drops the profile. One filter and run-length deflate make photographs as small as zlib's
@@ -30,6 +30,7 @@ WRITABLE = {
 STRIP_BYTES = 1 << 20  # of raw PNG rows that one worker filters and compresses at a time
 SAMPLE_BYTES = 1 << 16
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+XMP = 700  # tag of a TIFF
 EXIF_ORIENTATION, EXIF_WIDTH, EXIF_HEIGHT = 0x0112, 0xA002, 0xA003
 # What a TIFF's first directory says about the picture; the rest of it describes the file's own layout.
 DESCRIPTIVE_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
@@ -37,11 +38,12 @@ DESCRIPTIVE_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x82
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels beside the pixels: ICC profile, EXIF block (from its TIFF header on), dots per inch."""
+    """What travels beside the pixels: ICC profile, EXIF block (from its TIFF header on), dots per inch, XMP packet."""
 
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
 
 
 # EXIF 2.32, section 4.6: a TIFF header, then directories of 12-byte entries.
@@ -167,6 +169,8 @@ def encode_png(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, m
         stream.write(_png_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
     if meta.exif:
         stream.write(_png_chunk(b"eXIf", meta.exif))
+    if meta.xmp:  # PNG 11.3.3.4: keyword, not compressed, no language, no translated keyword
+        stream.write(_png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + meta.xmp))
 
     check, prefix = 1, b"\x78\x01"  # Adler-32 of nothing; a zlib header (RFC 1950)
     strips = _strips(lambda top, end: _png_strip(pixels, alpha, top, end), pixels, alpha)
@@ -195,6 +199,8 @@ def encode_pillow(
         options["icc_profile"] = meta.icc
     if meta.exif:
         options["exif"] = b"Exif\0\0" + meta.exif
+    if meta.xmp:
+        options["xmp"] = meta.xmp
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     image.save(stream, kind, **options)
 
@@ -227,7 +233,14 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
         raise UsageError("TIFF cannot hold this picture: more than 4 GiB", remedy="use --format png")
     stream.write(b"\0" * (stream.tell() % 2))  # directories lie on even offsets
 
-    text, short, long, rational, raw = "2s", "3H", "4I", "5Q", "7s"  # TIFF 6.0, section 2: type, struct code
+    octets, text, short, long, rational, raw = (
+        "1B",
+        "2s",
+        "3H",
+        "4I",
+        "5Q",
+        "7s",
+    )  # TIFF 6.0, section 2: type, struct code
     tags: dict[int, tuple[str, Sequence[int] | bytes]] = {
         256: (long, [width]),
         257: (long, [height]),
@@ -249,6 +262,8 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
         tags |= {282: (rational, [x]), 283: (rational, [y]), 296: (short, [2])}
     if meta.icc:
         tags[34675] = raw, meta.icc
+    if meta.xmp:
+        tags[XMP] = octets, meta.xmp
     if meta.exif:
         exif = Image.Exif()
         exif.load(b"Exif\0\0" + meta.exif)

@@ -1,6 +1,6 @@
 """Pictures as users keep them: read, write, show side by side, hand to a network and take back.
 
-Nothing of what the user gave is lost on the way: ICC, EXIF, alpha, grey, 16 bit.
+Nothing of what the user gave is lost on the way: ICC, EXIF, XMP, alpha, grey, 16 bit.
 Shapes: H, W picture size in pixels, C channels: 1 grey or 3 RGB.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from gantoolkit import encoders
+from gantoolkit import encoders, xmp
 from gantoolkit.decoders import MAX_PIXELS, READABLE, Picture, is_picture, read
 from gantoolkit.encoders import WRITABLE
 from gantoolkit.errors import InputError, UsageError
@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
-MOST_EXIF = 65_527  # bytes that a JPEG's segment takes
+SEGMENT = {"EXIF": 65_527, "XMP": 65_504}  # bytes that a JPEG's segment takes of each
 
 
 def format_for(target: Path | str | None, format: str | None = None) -> str:
@@ -61,7 +61,7 @@ def write(
     deeper pixels are rounded. WebP knows no grey: it is written as RGB. A stream without `format` gets PNG.
 
     Args:
-        picture: what to write; EXIF sizes are updated to `pixels`.
+        picture: what to write; sizes in EXIF and XMP are updated to `pixels`.
         target: a path, or a binary stream.
         format: "png", "jpg", "webp", "tif", ...; None: by the path's suffix.
         quality: of JPEG and WebP, 1 to 100.
@@ -124,11 +124,13 @@ def _encode(picture: Picture, stream: BinaryIO, kind: str, quality: int) -> None
             f"{kind} cannot hold this picture", expected=f"sides up to {MAX_SIDE[kind]} pixels",
             actual=f"{width} x {height}", remedy="use --format png",
         )  # fmt: skip
-    if kind == "JPEG" and len(exif or b"") > MOST_EXIF:
-        raise UsageError(
-            "JPEG cannot hold this picture's EXIF", expected=f"up to {MOST_EXIF:,} bytes",
-            actual=f"{len(exif or b''):,}", remedy="use --format png",
-        )  # fmt: skip
+    packet = picture.xmp and xmp.sized(picture.xmp, width, height)
+    for name, block in (("EXIF", exif), ("XMP", packet)):
+        if kind == "JPEG" and len(block or b"") > SEGMENT[name]:
+            raise UsageError(
+                f"JPEG cannot hold this picture's {name}", expected=f"up to {SEGMENT[name]:,} bytes",
+                actual=f"{len(block or b''):,}", remedy="use --format png",
+            )  # fmt: skip
     if kind == "JPEG" and alpha is not None:
         raise UsageError("JPEG cannot hold this picture's transparency", remedy="use --format png")
     convert = {"JPEG": eight_bits, "WEBP": eight_bits, "PNG": _to_integers}.get(kind, np.asarray)
@@ -138,7 +140,7 @@ def _encode(picture: Picture, stream: BinaryIO, kind: str, quality: int) -> None
         icc = None if (icc or b"")[16:20] == b"GRAY" else icc
     if exif:
         exif = encoders.patch_exif(exif, {encoders.EXIF_WIDTH: width, encoders.EXIF_HEIGHT: height})
-    meta = encoders.Metadata(icc, exif, picture.dpi)
+    meta = encoders.Metadata(icc, exif, picture.dpi, packet)
     if kind == "PNG":
         encoders.encode_png(stream, pixels, alpha, meta)
     elif kind == "TIFF":
