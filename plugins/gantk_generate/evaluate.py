@@ -69,7 +69,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     if made.labels is None or np.unique(made.labels, return_counts=True)[1].max() > 1:
         cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
-        cards.append(_accuracy(pictures, made, real, options.seed))
+        cards += _classified(pictures, made, real, options.seed)
     publish(cards, console, options.save)
     if options.sheet is not None:
         beside = real if training is None else training
@@ -169,13 +169,15 @@ def _can_classify(real: LabelledPictures) -> None:
         )
 
 
-def _accuracy(pictures: list[np.ndarray], made: Made, real: LabelledPictures, seed: int) -> MetricCard:
-    """The classes of both sides go together by name.
+def _classified(pictures: list[np.ndarray], made: Made, real: LabelledPictures, seed: int) -> list[MetricCard]:
+    """What a classifier fitted on the made pictures is worth on real ones, and what one fitted on real ones says.
+
+    The classes of both sides go together by name.
 
     Raises:
         UsageError: pictures without classes, or of one that the real ones do not have.
     """
-    from gantoolkit.classify import classification_accuracy_score
+    from gantoolkit import classify
 
     if made.labels is None or real.labels is None:
         raise UsageError("--accuracy needs classes on both sides", actual="pictures without labels")
@@ -184,10 +186,18 @@ def _accuracy(pictures: list[np.ndarray], made: Made, real: LabelledPictures, se
         known = ", ".join(real.classes)
         raise UsageError("--accuracy: the real pictures lack a class", expected=known, actual=unknown[0])
     labels = np.array([real.classes.index(name) for name in made.classes])[made.labels]
-    truth = np.stack(list(map(_opaque, real.pictures())))
-    return classification_accuracy_score(
-        np.stack(pictures), labels, truth, real.labels, classes=len(real.classes), seed=seed
+    truth, shown, classes = np.stack(list(map(_opaque, real.pictures()))), np.stack(pictures), len(real.classes)
+    score = classify.classification_accuracy_score(shown, labels, truth, real.labels, classes, seed=seed)
+    judge = classify.fit_classifier(truth, real.labels, classes, seed=seed)
+    sure = diversity.inception_score(
+        judge.probabilities(shown),
+        judge.name,
+        weights=judge.weights_hash,
+        source=made.source,
+        splits=min(10, len(shown)),
+        seed=seed,
     )
+    return [score, sure]
 
 
 def _counted(pictures: Iterable[np.ndarray], bar: Any) -> Iterable[np.ndarray]:

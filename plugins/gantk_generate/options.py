@@ -88,7 +88,9 @@ class EvalOptions(Options):
     )
     seed: NonNegativeInt = option(0, "of the pictures made and of every draw", le=2**62)
     truncation: float = option(1.0, "as in `gantk run generate`", ge=0, le=2)
-    accuracy: bool = option(False, "also fit a classifier on generated pictures alone (labelled data)")
+    accuracy: bool = option(
+        False, "also fit classifiers: on generated pictures alone, and on the real ones (labelled data)"
+    )
     save: Path | None = option(None, "write the cards to this JSON file")
     against: Path | None = option(None, "compare with the cards of this JSON file; mismatched protocols are refused")
     sheet: Path | None = option(None, "write a picture: made ones beside their nearest training pictures")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gantk_generate import networks
 from gantk_generate.latents import mean_latent, truncate
-from gantoolkit import devices
+from gantoolkit import devices, export
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
 from gantoolkit.scan import Fit
@@ -171,3 +172,30 @@ def rendered(generator: Any, z: Tensor, label: Tensor | None, device: str) -> It
 def to_uint8(pictures: Tensor) -> np.ndarray:
     """N,C,H,W in [-1, 1] → N,H,W,C uint8."""
     return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+class Numbers(nn.Module):
+    """Noise (N, latent) and, of a model with classes, their numbers (N,) as floats -> samples as the generator's."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.generator(z, None if label is None else label.long())
+
+
+def export_onnx(model: Model, target: Path) -> export.Parity:
+    """The generator as an ONNX file: inputs "noise" and, with classes, "label", any batch; parity at two batches."""
+    sampler = Sampler(model, "cpu")
+    label = {"label": torch.tensor([float(len(sampler.classes) - 1)])} if sampler.classes else {}
+    return export.to_onnx(
+        Numbers(sampler.generator),
+        target,
+        sampler.latents(1),
+        input_name="noise",
+        output_name="picture",
+        dynamic={"noise": {0: "batch"}},
+        others=label,
+        check_sizes=((1, sampler.latent), (3, sampler.latent)),
+    )

@@ -126,6 +126,12 @@ class Generate(Task):
 
         return evaluate(options, console)
 
+    def export(self, model: Model, target: Path, console: Console) -> None:
+        from gantk_generate.sampler import export_onnx
+
+        parity = export_onnx(model, target)
+        console.say(f"wrote {target}\nparity: {parity}")
+
 
 def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
     """What `networks.build_generator` and `build_critic` need, as JSON values."""

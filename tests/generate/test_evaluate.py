@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantk_generate.evaluate import Made, _accuracy
+from gantk_generate.evaluate import Made, _classified
 from gantk_generate.sampler import Sampler
 from gantoolkit import classify
 from gantoolkit.cli import call
@@ -122,9 +122,15 @@ def test_classes_go_together_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     there = Made(pictures, 1 - labels, ("light", "dark"), "a model")
     score = classify.classification_accuracy_score
     monkeypatch.setattr(classify, "classification_accuracy_score", partial(score, nimg=600))
-    first = _accuracy(pictures, there, real, seed=0)
+    monkeypatch.setattr(classify, "fit_classifier", partial(classify.fit_classifier, nimg=3000))
+    first, sure = _classified(pictures, there, real, seed=0)
     assert first.value > 0.9
-    other = _accuracy(pictures[::-1], Made(pictures[::-1], labels[::-1], real.classes, "another"), real, seed=0)
-    assert "→" in compare(first, other).text  # figures of two models can be compared
+    assert sure.name == "Classifier-IS" and 1.5 < sure.value <= 2  # sure of each, and both are there
+    others = _classified(pictures[::-1], Made(pictures[::-1], labels[::-1], real.classes, "another"), real, seed=0)
+    for one, other in zip((first, sure), others, strict=True):
+        assert "→" in compare(one, other).text  # figures of two models can be compared
+    dark = [picture for picture, label in zip(pictures, labels, strict=True) if label == 0]
+    alone = Made(dark, np.zeros(len(dark), np.int64), ("dark",), "one class")
+    assert _classified(dark, alone, real, seed=0)[1].value < 1.1  # of the two classes only one is ever made
     with pytest.raises(UsageError, match="lack a class"):
-        _accuracy(pictures, Made(pictures, labels, ("dark", "grey"), "a model"), real, seed=0)
+        _classified(pictures, Made(pictures, labels, ("dark", "grey"), "a model"), real, seed=0)

@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gantk_generate.networks import build_generator
 from gantk_generate.options import GenerateConfig
 from gantk_generate.presets import PRESETS
 from gantk_generate.task import Generate, network_config
 from gantoolkit import checkpoint
 from gantoolkit.cli import call
 from gantoolkit.errors import GantkError, UsageError
-from gantoolkit.model import Model
+from gantoolkit.model import MAIN, Model
 from tests.games import differences
+from tests.generate.conftest import NETWORK
 from tests.generate.shapes import draw_shapes
+from tests.tolerances import TOL
 
 SMALL = ["--channels", "16", "--critic-channels", "16", "--latent", "8", "--batch", "4", "--precision", "fp32"]
 QUICK = [*SMALL, "--set", "score_pictures=16", "--set", "features=pixels@16", "--threads", "1", "--quiet"]
@@ -171,3 +175,23 @@ def test_check_and_train_agree_on_bad_data(
 def test_no_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(GantkError):
         Generate().dataset(GenerateConfig(device="cpu"), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_onnx_takes_noise_and_classes(tmp_path: Path, saved: Path, classes: int) -> None:
+    from gantoolkit.export import onnx_runner
+
+    folder = saved
+    if not classes:
+        plain, folder = NETWORK | {"classes": 0}, tmp_path / "plain"
+        Model("generate", plain, {MAIN: build_generator(plain).state_dict()}, name="plain").save(folder)
+    assert call(["models", "export", str(folder), str(tmp_path / "made.onnx")]) == 0
+    model = Model.load(folder)
+    sampler = Generate().load(model, device="cpu")
+    z, labels = sampler.latents(2, seed=5), torch.tensor([1, 0]) if classes else None
+    made = onnx_runner(tmp_path / "made.onnx")(z, *([] if labels is None else [labels.float()]))
+    with torch.inference_mode():
+        expected = sampler.generator(z, labels)
+        swapped = sampler.generator(z, 1 - labels) if labels is not None else expected + 1
+    assert torch.allclose(made, expected, atol=TOL["onnx parity, absolute"])
+    assert not torch.allclose(made, swapped, atol=0.01)
