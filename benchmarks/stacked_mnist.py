@@ -2,7 +2,7 @@
 
     python recipes/mnist.py data/mnist --side 28
     python benchmarks/stacked_mnist.py data/mnist/mnist.zip [--presets default dcgan] [--seeds 0 1 2] [--nimg N]
-        [--critic-channels 8] [--json FILE]
+        [--critic-channels 16] [--json FILE]
 
 Protocol (Metz et al. 2017, arXiv:1611.02163; Lin et al. 2018, arXiv:1712.04086, section 4.2): three random digits
 are the channels of a 28×28 picture; a classifier of digits reads 26,000 generated pictures channel by channel; a mode
@@ -144,9 +144,9 @@ def main() -> None:
     options.add_argument("--presets", nargs="*", default=["default"], help="of the task generate; none: judge only")
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     options.add_argument("--nimg", type=int, default=1_000_000, help="pictures shown to the critic")
-    options.add_argument("--batch", type=int, default=32)
-    options.add_argument("--channels", type=int, default=32, help="width of both networks")
-    options.add_argument("--critic-channels", type=int, help="width of the critic; a quarter of the generator's: 8")
+    options.add_argument("--batch", type=int, help="the preset's by default")
+    options.add_argument("--channels", type=int, help="width of both networks; the preset's by default")
+    options.add_argument("--critic-channels", type=int, help="width of the critic; a quarter of the generator's: 16")
     options.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of the runs, which resume, and the judge"
     )
@@ -169,9 +169,10 @@ def measure(arguments: argparse.Namespace) -> list[Any]:
     rows.append(["one picture", 0, 0, "", *count_modes(judge, np.repeat(real[:1], arguments.samples, 0)), 0.0])
     for preset in arguments.presets:
         for seed in arguments.seeds:
-            chosen: dict[str, Any] = {"batch": arguments.batch, "nimg": arguments.nimg, "seed": seed}
-            chosen |= {"channels": arguments.channels}
-            chosen |= {"critic_channels": arguments.critic_channels or arguments.channels}
+            asked = {"batch": arguments.batch, "channels": arguments.channels}
+            asked["critic_channels"] = arguments.critic_channels or arguments.channels
+            chosen: dict[str, Any] = {"nimg": arguments.nimg, "seed": seed}
+            chosen |= {name: value for name, value in asked.items() if value is not None}
             config = GenerateConfig(**{"device": "cpu", "threads": arguments.threads, **PRESETS[preset], **chosen})
             config = resolve(config)
             name = f"stacked-{preset}-c{config.critic_channels}-{config.nimg}-{seed}"

@@ -47,9 +47,9 @@ def game_of(config: TranslateConfig) -> Game:
     return games.make(config, Side(), Side())
 
 
-def ours(config: TranslateConfig) -> Way:
+def ours(config: TranslateConfig, precision: str = "fp32") -> Way:
     """The game as `gantk train` plays it."""
-    engine = Engine(game_of(config), memory(config.size), Settings())
+    engine = Engine(game_of(config), memory(config.size), Settings(precision=precision))
     return lambda: engine.step().losses
 
 

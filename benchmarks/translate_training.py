@@ -3,9 +3,10 @@
     python benchmarks/translate_training.py --game pix2pix|cyclegan [--rounds 7] [--steps 200] [--double] [--json F]
 
 pix2pix: U-Net of 8 halvings and a 70 x 70 patch critic; CycleGAN: two ResNets of 9 blocks and two such critics; 64
-channels, batch 1, 256 pixels, fp32. The peers' way is that of `translate_peers.py`. Ours: the game as `gantk train`
-plays it, without an average of the weights, which peers do not keep either. As `gantk train` does, ours keeps the
-memory that it frees; `--hold-memory` lets the peers do so, too.
+channels, batch 1, 256 pixels. The peers' way is that of `translate_peers.py`, in fp32. Ours: the game as `gantk train`
+plays it, in fp32 and in bf16 (what `--precision auto` takes where bf16 is fast), without an average of the weights,
+which peers do not keep either. As `gantk train` does, ours keeps the memory that it frees; `--hold-memory` lets the
+peers do so, too.
 
 Each way has a process of its own; they take turns within each round. Then both play `--steps` steps from the same
 weights, with the same batches and the same draws from the pool (dropout is off, whose draws depend on the layout); the
@@ -33,6 +34,7 @@ from translate_peers import apart, ours, peers
 from gantk_translate.options import TranslateConfig
 from gantoolkit import devices
 
+OURS = {"ours": "fp32", "ours-bf16": "bf16"}  # precision
 SETTLED = 2  # steps before the clock runs
 LOOKED_AT = (1, 10, 50, 200)  # steps by which losses are compared
 
@@ -43,15 +45,15 @@ def work(arguments: argparse.Namespace) -> None:
     if arguments.double:  # also where the toolkit asks for single precision
         torch.set_default_dtype(torch.float64)
         torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
-    if arguments.worker == "ours" or arguments.hold_memory:
+    if arguments.worker in OURS or arguments.hold_memory:
         devices.hold_memory()  # as the command does
     config = TranslateConfig(
         game=arguments.game, channels=arguments.channels, critic_channels=arguments.channels, size=arguments.size,
         blocks=arguments.blocks or (8 if arguments.game == "pix2pix" else 9), dropout=arguments.dropout, ema_nimg=0,
         nimg=arguments.nimg, lr=arguments.lr,
     )  # fmt: skip
-    if arguments.worker == "ours":
-        step = ours(config)
+    if arguments.worker in OURS:
+        step = ours(config, OURS[arguments.worker])
     else:
         step = peers(config, torch.channels_last if arguments.worker == "layout" else torch.contiguous_format)
     for line in sys.stdin:
@@ -88,7 +90,7 @@ class Worker:
 def speed(arguments: argparse.Namespace) -> None:
     """The table of times and of memory."""
     dropout = 0.5 if arguments.game == "pix2pix" else 0.0
-    workers = {name: Worker(name, arguments, dropout=dropout) for name in ("peers", "ours")}
+    workers = {name: Worker(name, arguments, dropout=dropout) for name in ("peers", *OURS)}
     for worker in workers.values():
         worker.play(SETTLED)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
@@ -111,8 +113,7 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 def title(arguments: argparse.Namespace) -> str:
-    numbers = "fp64" if arguments.double else "fp32"
-    return f"{arguments.game}, {arguments.channels} channels, {arguments.size} pixels, batch 1, {numbers}"
+    return f"{arguments.game}, {arguments.channels} channels, {arguments.size} pixels, batch 1"
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -137,7 +138,8 @@ def curves(arguments: argparse.Namespace) -> None:
     columns = ["against peers", *(f"to step {step}" for step in steps)]
     if arguments.rounds:
         arguments.json = None  # holds the times
-    report(f"{title(arguments)}: largest relative difference of any loss", columns, rows, arguments)
+    numbers = "fp64" if arguments.double else "fp32"
+    report(f"{title(arguments)}, {numbers}: largest relative difference of any loss", columns, rows, arguments)
 
 
 def main() -> None:
@@ -152,7 +154,7 @@ def main() -> None:
     options.add_argument("--lr", type=float, default=2e-4, help="learning rate; a lower one is less chaotic")
     options.add_argument("--double", action="store_true", help="play in fp64")
     options.add_argument("--hold-memory", action="store_true", help="peers keep the memory they free, too")
-    options.add_argument("--worker", choices=["ours", "peers", "layout"], help=argparse.SUPPRESS)
+    options.add_argument("--worker", choices=[*OURS, "peers", "layout"], help=argparse.SUPPRESS)
     options.add_argument("--dropout", type=float, default=0.0, help=argparse.SUPPRESS)
     options.add_argument("--nimg", type=int, default=10**6, help=argparse.SUPPRESS)
     arguments = options.parse_args()
