@@ -51,12 +51,12 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     generator knows (White 2016, arXiv:1609.04468). Parallel and opposite vectors are interpolated linearly.
     """
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1, 1)[..., None]
-    omega = cosine.double().acos()
+    omega = cosine.cpu().double().acos()  # not every device has doubles
     sine = omega.sin()
     line = sine < 1e-6
     sine = sine.masked_fill(line, 1.0)
-    from_a = torch.where(line, 1 - t, ((1 - t) * omega).sin() / sine).to(a.dtype)
-    from_b = torch.where(line, t, (t * omega).sin() / sine).to(a.dtype)
+    from_a = torch.where(line, 1 - t, ((1 - t) * omega).sin() / sine).to(a)
+    from_b = torch.where(line, t, (t * omega).sin() / sine).to(a)
     return from_a * a + from_b * b
 
 
@@ -191,8 +191,8 @@ def closed_form_directions(generator: Generator, k: int) -> Tensor:
         weights = torch.cat(_layers_of(generator, w))
         if not _has_mapping(generator):
             weights[:, generator.latent :] = 0
-        directions = torch.linalg.svd(weights.double(), full_matrices=False).Vh[:k]
-        return _signed(directions).to(w.dtype)
+        directions = torch.linalg.svd(weights.cpu().double(), full_matrices=False).Vh[:k]
+        return _signed(directions).to(w)
 
 
 def pca_directions(generator: Generator, k: int, n: int = 2048, seed: int = 0, label: int | None = None) -> Tensor:
@@ -207,17 +207,17 @@ def pca_directions(generator: Generator, k: int, n: int = 2048, seed: int = 0, l
     """
     with _still(generator), torch.no_grad():
         w = _inputs(generator, n, seed, label)
-        first = (w[:, 0] if w.ndim == 3 else w).double()
+        first = (w[:, 0] if w.ndim == 3 else w).cpu().double()
         first = first - first.mean(0)
         if _has_mapping(generator):
-            return _signed(torch.linalg.svd(first, full_matrices=False).Vh[:k]).to(w.dtype)
-        made = _rendered(generator, w).double()
+            return _signed(torch.linalg.svd(first, full_matrices=False).Vh[:k]).to(w)
+        made = _rendered(generator, w).cpu().double()
         if made.ndim == 4:
             made = nn.functional.adaptive_avg_pool2d(made, (min(16, made.shape[2]), min(16, made.shape[3])))
         y = made.flatten(1) - made.flatten(1).mean(0)
         scores = y @ torch.linalg.svd(y, full_matrices=False).Vh[:k].T
         directions = torch.linalg.lstsq(scores, first).solution
-        return _signed(directions / directions.norm(dim=1, keepdim=True)).to(w.dtype)
+        return _signed(directions / directions.norm(dim=1, keepdim=True)).to(w)
 
 
 def _has_mapping(generator: Generator) -> bool:
@@ -290,7 +290,7 @@ def _as_seen(x: Tensor) -> Tensor:
 
 def _rounded(x: Tensor) -> np.ndarray:
     """N,C,H,W in [-1, 1] as N,H,W,C whole numbers 0 to 255."""
-    return ((x.double().clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).cpu().numpy()
+    return ((x.cpu().double().clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
 
 
 # ---- sheets: uint8 H,W,3 ----
