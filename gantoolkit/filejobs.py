@@ -97,11 +97,12 @@ def expand(inputs: Sequence[str], recursive: bool, accepts: Accepts = is_picture
 
 @dataclass(frozen=True)
 class _Entry:
-    """A file to work on, the folder that its place below is kept of, and why it cannot be done."""
+    """A file to work on, the folder that its place below is kept of, why it cannot be done; `found`, not named."""
 
     file: Path
     root: Path
     error: InputError | None = None
+    found: bool = False
 
 
 def _expand(inputs: Sequence[str], recursive: bool, accepts: Accepts) -> list[_Entry]:
@@ -133,9 +134,9 @@ def _named(given: str, recursive: bool, accepts: Accepts) -> list[_Entry]:
             except OSError as failure:
                 error = InputError(f"cannot look into {entry}: {failure.strerror or failure}")
                 return [_Entry(entry, entry.parent, error)]
-            pictures += [_Entry(file, entry) for file in files]
+            pictures += [_Entry(file, entry, found=True) for file in files]
         elif len(named) == 1 or accepts(entry):
-            pictures.append(_Entry(entry, entry.parent))
+            pictures.append(_Entry(entry, entry.parent, found=entry != path))
     if not pictures:
         remedy = None if recursive else "look into its folders with --recursive"
         return [_Entry(path, path.parent, InputError(f"{given} holds no pictures", remedy=remedy))]
@@ -177,7 +178,8 @@ def plan(
         endings: suffix -> format of what can be written.
         otherwise: the suffix of a result whose input's suffix is not among them.
 
-    Among several inputs, one that does not exist or holds no pictures is a job with an error.
+    Among several inputs, one that does not exist or holds no pictures is a job with an error. What is found in a folder
+    or by a pattern beside the input that it is the result of, is left out: it is from an earlier run.
 
     Raises:
         InputError: the only input does not exist or holds no pictures.
@@ -189,6 +191,9 @@ def plan(
     if format:
         _format(format, endings)
     naming = _Naming(out, suffix, format, len(entries) == 1, endings, otherwise)
+    if out is None and suffix:
+        results = {naming.target(entry.file, entry.root) for entry in entries}
+        entries = [entry for entry in entries if not (entry.found and entry.file in results)]
     jobs: list[Job] = []
     owners: dict[Path, Path] = {}  # result -> the input that it is of
     for entry in entries:

@@ -100,6 +100,17 @@ def test_results_that_would_meet_are_refused(tree: Path) -> None:
         plan(["a.png", "a_x4.png"], None, suffix="_x4", force=True)
 
 
+def test_results_of_an_earlier_run_are_no_inputs_of_the_next(tree: Path) -> None:
+    first = plan(["in"], None, suffix="_x4", recursive=True)
+    for job in first:
+        job.target.write_bytes(b"")
+    (tree / "in/e_x4.png").write_bytes(b"")  # of no picture that is here: a picture like any other
+    again = plan(["in"], None, suffix="_x4", recursive=True, force=True)
+    assert targets(again) == sorted([*targets(first), "in/e_x4_x4.png"])
+    assert targets(plan(["in/*.*"], None, suffix="_x4", force=True)) == ["in/c_x4.webp", "in/e_x4_x4.png"]
+    assert targets(plan(["in/c_x4.webp"], None, suffix="_x4")) == ["in/c_x4_x4.webp"]  # named, and so meant
+
+
 def test_an_existing_result_fails_alone(tree: Path) -> None:
     (tree / "b_x4.JPG").write_bytes(b"mine")
     summary = run_jobs(plan(["a.png", "b.JPG"], None, suffix="_x4"), lambda job: {"size": 1})
