@@ -31,7 +31,7 @@ class GenerateConfig(TrainConfig):
     loss: str = option("rpgan", "adversarial loss")
     penalty: Literal["r1r2", "r1", "gp", "none"] = option("r1r2", "what keeps the critic's gradient small")
     gamma: NonNegativeFloat | None = option(None, "strength of the penalty; None follows size and batch")
-    gamma_end: PositiveFloat = option(0.1, "factor to which gamma falls, along a cosine", le=1)
+    gamma_end: PositiveFloat = option(0.3, "factor to which gamma falls, along a cosine", le=1)
     penalty_every: PositiveInt = option(4, "moves of the critic between two penalties (lazy regularisation)")
     critic_moves: PositiveInt = option(1, "moves of the critic, each on a fresh batch, to one of the generator")
     lr: PositiveFloat = option(7e-4, "learning rate of both players")

@@ -147,7 +147,7 @@ def network_config(config: GenerateConfig, dataset: Data) -> dict[str, Any]:
     if config.arch == "dcgan":
         built |= {"spectral_norm": config.spectral_norm, "batch_norm": config.batch_norm}
     if config.arch == "residual":
-        built["patch"] = config.patch
+        built |= {"patch": config.patch, "finish": config.channels // 4 if config.patch > 1 else 0}
     return built | {"size": list(dataset.train.size), "channels": dataset.train.channels}
 
 

@@ -3,8 +3,9 @@
 No normalisation, no noise, no style, no equalised rates: bottlenecks whose widest convolution is grouped
 (ResNeXt, Xie et al. 2017, arXiv:1611.05431), a Fixup-like start (Zhang et al. 2019, arXiv:1901.09321, section
 3) and resampling that filters. Where it differs from the paper: widths shrink as maps grow, and the largest map has
-one position for each patch of pixels, since a CPU pays by the position; the smallest map is a linear function of z,
-where the paper modulates a learnt one; a critic of classes adds an unconditional score; halving is the average of 2x2.
+one position for each patch of pixels, since a CPU pays by the position, with a thin block of pixels after it; the
+smallest map is a linear function of z, where the paper modulates a learnt one; a critic of classes adds an
+unconditional score; halving is the average of 2x2.
 
 Shapes: N batch, C picture channels, H, W size in pixels, h0, w0 size of the smallest map.
 """
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantoolkit.errors import UsageError
-from gantoolkit.layers import GAIN, SLOPE, conv, resize
+from gantoolkit.layers import GAIN, SLOPE, ResidualBlock, conv, resize
 
 from .base import Critic, Generator, Noise, ProjectionHead, at_least, doublings, wide
 
@@ -65,6 +66,7 @@ class ResidualGenerator(Generator):
         patch: side, in pixels, of what one position of the largest map stands for: 1, 2 or 4. The critic starts
             with overlapping windows of twice that side; the generator ends with a bilinear enlargement and a 3x3
             convolution, which cannot draw a checkerboard as a transposed convolution can.
+        finish: channels of a residual block between the two, where pixels are drawn and not only mixed; 0 for none.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class ResidualGenerator(Generator):
         expansion: int = 2,
         group: int = 32,
         patch: int = 1,
+        finish: int = 0,
     ) -> None:
         super().__init__(latent, classes)
         at_least(1, channels=channels)
+        at_least(0, finish=finish)
         first, count = _maps(size, patch)
         widths = _widths(count, width, widest, blocks, expansion, group)[::-1]
         self.smallest = (widths[0], *first)
@@ -93,7 +97,9 @@ class ResidualGenerator(Generator):
             self.narrows.append(_transition(before, after))
             self.stages.append(_stage(after, blocks, expansion, group, blocks * len(widths)))
         self.patch = patch
-        self.pixels = conv(widths[-1], channels, 1 if patch == 1 else 3, gain=1, bias=False)
+        self.narrow = conv(widths[-1], finish, 1, gain=1, bias=False) if finish else nn.Identity()
+        self.finish = ResidualBlock(finish) if finish else nn.Identity()
+        self.pixels = conv(finish or widths[-1], channels, 1 if patch == 1 else 3, gain=1, bias=False)
 
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         x = self.dense(w).unflatten(1, self.smallest)
@@ -101,8 +107,10 @@ class ResidualGenerator(Generator):
             if i:  # the 1x1 convolution and the resampling commute: convolve where there are fewer pixels
                 x = resize(narrow(x), 2)
             x = stage(x)
+        x = self.narrow(x)
         if self.patch > 1:
             x = resize(x, self.patch)
+        x = self.finish(x)
         return wide(self.pixels(x)).tanh()
 
 
