@@ -93,13 +93,16 @@ def applied(
 
 def _small(given: Given, size: int) -> np.ndarray:
     """The planes of the picture whose longer side is `size`."""
-    height, width = given.values.shape[:2]
-    scale = size / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
     values = given.values
     if values.dtype not in (np.uint8, np.uint16, np.float32):
         values = values.astype(np.float32)
-    return given.encode(resize_array(values, (h, w)).astype(given.values.dtype))
+    return given.encode(resize_array(values, fitted(values.shape[:2], size)).astype(given.values.dtype))
+
+
+def fitted(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """(height, width) in the same proportions, the longer one `longest`."""
+    height, width = (max(1, round(length * longest / max(shape))) for length in shape)
+    return height, width
 
 
 def levelled(planes: np.ndarray) -> np.ndarray:

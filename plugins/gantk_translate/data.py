@@ -15,7 +15,7 @@ from gantk_translate.layout import WHOLE, Both, Entry, Layout, find
 from gantk_translate.options import Direction, TranslateConfig
 from gantk_translate.reading import conform, of_different_sizes, read, resized
 from gantk_translate.sides import Side
-from gantk_translate.stock import Stock, enlarged
+from gantk_translate.stock import Stock, at_scale
 from gantoolkit.data import split_by_name
 from gantoolkit.errors import InputError
 
@@ -130,8 +130,8 @@ class Data:
     def standard(self, values: np.ndarray, side: Side) -> np.ndarray:
         """A whole picture (H, W, C) as games see it, without chance: resized or the middle window; (size, size, C)."""
         mask, played = side.kind == "mask", self.size // 2 if self.halved else self.size
+        values = at_scale(values, self.size if self._fit == "crop" else played, self._fit, mask)
         if self._fit == "crop":
-            values = enlarged(values, self.size, mask)
             top, left = ((n - self.size) // 2 for n in values.shape[:2])
             values = values[top : top + self.size, left : left + self.size]
         return values if values.shape[:2] == (played, played) else resized(values, (played, played), mask)

@@ -59,7 +59,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
             map(pairs.target.shown, _counted(pairs.targets(), bar)), extract, source=options.data.resolve().name,
             split=options.part, device=translator.device,
         )  # fmt: skip
-    protocol: figures.Settings = {"part": options.part, "direction": direction}
+    protocol: figures.Settings = {"part": options.part, "direction": direction, "size": pairs.scale}
     measure = Measure(pairs, reals, extract, _agreement(options, pairs), options.seed, protocol)
     back = load(direction="BtoA" if direction == "AtoB" else "AtoB") if OTHER_WAY in model.weights else None
     with console.progress(len(ways) * len(pairs), "pictures", "measuring") as bar:
@@ -76,7 +76,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
 def _read(
     folder: Path, model: Model, translator: Translator, direction: Direction, part: data.Part, number: int
 ) -> Pairs:
-    """A part of the data as the model's sides see it, split as in training."""
+    """A part of the data as the model sees it, split as in training."""
     sides = (translator.source, translator.target)
     names = "AB" if direction == "AtoB" else "BA"
     masks = "".join(name for name, side in zip(names, sides, strict=True) if side.kind == "mask")
@@ -84,7 +84,7 @@ def _read(
         folder, part, direction=direction, held_out=model.config["held_out"], masks=masks or "none", number=number,
         pairs=model.config["game"] in PAIRED,
     )  # fmt: skip
-    return Pairs(found, *sides)
+    return Pairs(found, *sides, model.config["size"], model.config["fit"])
 
 
 def _ways(translator: Translator, trained: Pairs | None, console: Console) -> tuple[dict[str, Way], list[str]]:
@@ -157,7 +157,8 @@ def _protocol(options: EvalOptions, pairs: Pairs, reals: int, trained: Pairs | N
     """How it was measured, a line each."""
     assert options.data is not None
     what = f"{len(pairs)} pairs" if pairs.paired else f"{len(pairs)} pictures beside {reals} of the other side"
-    lines = [f"{what} of {options.data.resolve().name}, part {options.part}, each at its own size, seed {options.seed}"]
+    where = f"{what} of {options.data.resolve().name}, part {options.part}"
+    lines = [f"{where}, seed {options.seed}", f"size of the pictures: {pairs.scale}, as in training"]
     if trained is not None:
         how = "least squares" if trained.paired else "mean and covariance"
         lines.append(f"affine: a map of colours fitted by {how} on {len(trained)} training pictures")

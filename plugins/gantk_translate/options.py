@@ -124,6 +124,9 @@ class RunOptions(Options):
     direction: Direction | None = option(None, "AtoB or BtoA, for models that go both ways; None is the model's own")
     style: Path | None = option(None, "a picture whose style to take (models of the game style)")
     strength: float = option(1.0, "how much of the translation: 0 is the input", ge=0, le=1)
+    size: NonNegativeInt = option(
+        0, "bring the longer side to so many pixels first, as a model of whole pictures learnt them; 0 keeps it"
+    )
     tile: NonNegativeInt = option(0, "side of a tile in pixels; 0 chooses", "-t")
     device: str = option("auto", "cpu, cuda, mps or auto")
     precision: Precision = option("auto", "of the network")

@@ -76,9 +76,8 @@ class Stock:
 
     def _prepared(self, values: np.ndarray) -> np.ndarray:
         """A picture as windows are cut out of it; a copy, that holds no more than itself."""
-        if self.fit == "resize":
-            return np.array(resized(values, (self._large, self._large), self._mask))
-        return np.array(enlarged(values, self.size, self._mask))
+        size = self._large if self.fit == "resize" else self.size
+        return np.array(at_scale(values, size, self.fit, self._mask))
 
     def _of_sizes(self) -> list[str]:
         """What becomes of pictures of other sizes, in words."""
@@ -92,9 +91,14 @@ class Stock:
         return [f"side {self.name}: {text}"] if uneven else []
 
 
-def enlarged(values: np.ndarray, size: int, mask: bool) -> np.ndarray:
-    """A picture whose shorter side has at least `size` pixels."""
+def at_scale(values: np.ndarray, size: int, fit: str, mask: bool) -> np.ndarray:
+    """A whole picture (H, W, C) at the scale that training shows it: (size, size, C), or its own with `fit` "crop".
+
+    Its own scale is enlarged where the shorter side has fewer than `size` pixels.
+    """
     height, width = values.shape[:2]
+    if fit == "resize":
+        return resized(values, (size, size), mask)
     if min(height, width) >= size:
         return values
     scale = size / min(height, width)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gantk_translate import composing, depths, ways
+from gantk_translate.reading import resized
 from gantk_translate.sides import Side
 from gantoolkit import export, feathering, images, tiling
 from gantoolkit.adapt import as_it_came, spread
@@ -45,12 +46,16 @@ class Translator:
         style: a picture whose style to take: a file, a `Picture` or an (H, W, C) array; models of the game style only.
         strength: 1 for the translation, 0 for the input, between a mixture.
         device, precision: as in `gantk run`; "auto" picks what is fastest here, and fp32 for more than 8 bits.
+        size: of the longer side that the network sees, which is then the result's, too; 0 keeps the picture's own.
+            A model whose input joins its output makes its layer at that size, and the result keeps the picture's own.
         tile: side of a tile's core in pixels; 0 chooses.
         backend: what runs the network; onnx and openvino export it first.
 
     Attributes:
         name: the model's. device: what was picked.
         source, target: the sides, in the direction asked for.
+        learnt: side in pixels of what the model was trained on: whole pictures if `whole`, else windows of pictures.
+        layered: the network makes a layer of a small copy, and the picture keeps its resolution.
         notes: one line each: where the result is not what the network says of a whole picture.
 
     Raises:
@@ -68,19 +73,22 @@ class Translator:
         strength: float = 1.0,
         device: str = "auto",
         precision: str = "auto",
+        size: int = 0,
         tile: int = 0,
         backend: Backend = "torch",
     ) -> None:
         way = ways.choose(model, direction)
         self.name, self.source, self.target = model.name, way.source, way.target
-        self.generator, self.size, self.tile = way.generator, int(model.config["size"]), tile
+        self.generator, self.learnt, self.size, self.tile = way.generator, int(model.config["size"]), size, tile
         self.strength = _mixable(strength, way.source, way.target)
-        self.composes = getattr(way.generator, "compose", "none") != "none"
+        self.whole = model.config["fit"] == "resize"
+        # what learnt windows looks at pictures as they are, and needs no small copy of them
+        self.layered = getattr(way.generator, "compose", "none") != "none" and (self.whole or size > 0)
         styled = model.config["generator"]["arch"] == "adain"
         if styled != (style is not None):
             wanted = "--style PICTURE, because the model takes its style from one" if styled else "no --style"
             raise UsageError(f"the model {model.name} and --style do not go together", expected=wanted)
-        network = composing.Layer(way.generator) if self.composes else way.generator
+        network = composing.Layer(way.generator) if self.layered else way.generator
         self.multiple = math.lcm(way.generator.multiple, ways.LEAST)
 
         def to_onnx(path: Path) -> None:
@@ -138,8 +146,9 @@ class Translator:
         if self.target.kind == "mask":
             return Picture(made, dpi=picture.dpi)
         same = self.target.kind == "picture" and made.shape[2] == pixels.shape[2]
-        if alpha is not None and (self.target.kind != "picture" or made.dtype != alpha.dtype):
-            alpha = None
+        if alpha is not None:
+            fits = self.target.kind == "picture" and made.dtype == alpha.dtype
+            alpha = resized(alpha[..., None], made.shape[:2])[..., 0] if fits else None
         return replace(picture, pixels=made, alpha=alpha, icc=picture.icc if same else None)
 
     @property
@@ -150,6 +159,8 @@ class Translator:
     def _values(self, values: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """(H, W, C) as files have them -> (H, W, C')."""
         source, target = depths.sides_for(values, self.source, self.target)
+        if self.size and not self.layered:
+            values = resized(values, composing.fitted(values.shape[:2], self.size), source.kind == "mask")
         return self._applied(
             values, lambda window: depths.encoded(window, source), target.decode, values.dtype != np.uint8, progress
         )
@@ -167,11 +178,9 @@ class Translator:
         """The network over (H, W, C): as a layer of the whole, at once, or in tiles, whichever suits it."""
         run = self._mixed(self._ready.deep if deep else self._ready.fast)
         exact = self._mixed(self._ready.exact)
-        if self.composes:
-            given = composing.Given(values, encode, decode, self._mixture)
-            return composing.applied(
-                self.generator, (run, exact), given, self.size, self.multiple, self.device, progress
-            )
+        if self.layered:
+            given, size = composing.Given(values, encode, decode, self._mixture), self.size or self.learnt
+            return composing.applied(self.generator, (run, exact), given, size, self.multiple, self.device, progress)
         common: dict[str, Any] = {
             "encode": encode,
             "decode": decode,
@@ -212,7 +221,7 @@ class Translator:
 
     def _mixed(self, run: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
         """The network with its style; mixed with its input unless the input joins later."""
-        if self.composes:
+        if self.layered:
             return run
         return lambda x: self._mixture(run(x, *self._style), x)
 

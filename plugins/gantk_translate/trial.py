@@ -10,8 +10,10 @@ import numpy as np
 from gantk_translate import figures
 from gantk_translate.agreement import Agreement
 from gantk_translate.data import Examples, Pictures
+from gantk_translate.layout import Entry
 from gantk_translate.reading import conform, resized
 from gantk_translate.sides import Side
+from gantk_translate.stock import at_scale
 from gantoolkit import metrics
 from gantoolkit.errors import GantkError, InputError
 from gantoolkit.features import Extractor
@@ -23,7 +25,12 @@ Way = Callable[[np.ndarray], np.ndarray]  # (H, W, C) as the source's files have
 
 
 class Pairs:
-    """Examples as the sides of a model see them, decoded when they are asked for.
+    """Examples as a model sees them: in its sides, at the scale of its training; decoded when they are asked for.
+
+    Args:
+        found: the examples.
+        source, target: the model's sides.
+        size, fit: of its training, see `stock.at_scale`.
 
     Attributes:
         source, target: the model's sides.
@@ -34,9 +41,9 @@ class Pairs:
     What does not suit a side is an `InputError` that names the file.
     """
 
-    def __init__(self, found: Examples, source: Side, target: Side) -> None:
+    def __init__(self, found: Examples, source: Side, target: Side, size: int, fit: str) -> None:
         assert isinstance(found.sources, Pictures) and isinstance(found.targets, Pictures)
-        self.source, self.target = source, target
+        self.source, self.target, self.size, self.fit = source, target, size, fit
         self.paired, self.names = found.paired, found.names
         self._sources, self._targets = found.sources, found.targets
         self.targets_n = len(self._targets)
@@ -45,8 +52,8 @@ class Pairs:
         return len(self._sources)
 
     def values(self, index: int) -> np.ndarray:
-        """A source as its file has it, (H, W, C)."""
-        return conform(self._sources.entries[index], self._sources[index], self.source)
+        """A source in its file's type, (H, W, C)."""
+        return self._seen(self._sources.entries[index], self._sources[index], self.source)
 
     def planes(self, index: int) -> Planes:
         """The same as the network sees it."""
@@ -70,7 +77,15 @@ class Pairs:
     def targets(self) -> Iterator[Planes]:
         """All pictures of the target's side."""
         for entry, values in zip(self._targets.entries, self._targets, strict=True):
-            yield self.target.encode(conform(entry, values, self.target))
+            yield self.target.encode(self._seen(entry, values, self.target))
+
+    def _seen(self, entry: Entry, values: np.ndarray, side: Side) -> np.ndarray:
+        return at_scale(conform(entry, values, side), self.size, self.fit, side.kind == "mask")
+
+    @property
+    def scale(self) -> str:
+        """The size at which pictures are looked at, in words."""
+        return f"{self.size}×{self.size}" if self.fit == "resize" else f"own, at least {self.size}"
 
 
 def _size(planes: Planes) -> tuple[int, int]:

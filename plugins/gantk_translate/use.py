@@ -24,6 +24,7 @@ from gantoolkit.model import find
 from gantoolkit.task import Console
 
 SAMPLE = Path(__file__).parent / "weights"
+FAR = 2  # times the size that was learnt: larger pictures look quite different
 
 
 def run(options: RunOptions, console: Console) -> int:
@@ -35,6 +36,7 @@ def run(options: RunOptions, console: Console) -> int:
         strength=options.strength,
         device=options.device,
         precision=options.precision,
+        size=options.size,
         tile=options.tile,
         backend=options.backend,
     )
@@ -43,15 +45,17 @@ def run(options: RunOptions, console: Console) -> int:
     if not options.inputs:
         return _sample(translator, options, console)
 
+    files = Files(translator.source, translator.target)
+    said: set[str] = set()
+
     def translate(held: Held, progress: Progress) -> Held:
-        known = len(translator.notes)
         made = translated(translator, held, progress)
-        if options.out != "-":
-            for note in translator.notes[known:]:
+        for note in [*translator.notes, *hints(translator, *files.size(held))]:
+            if options.out != "-" and note not in said:
                 console.say(note)
+            said.add(note)
         return made
 
-    files = Files(translator.source, translator.target)
     return apply.to_files(translate, options, console, model=translator.name, suffix=options.suffix, files=files)
 
 
@@ -62,7 +66,20 @@ def translated(translator: Translator, held: Held, progress: Progress | None = N
     """A picture, or all slices of an array, translated."""
     if isinstance(held, Picture):
         return translator.picture(held, progress)
+    if translator.size and held[0].kind == "NIFTI":
+        raise InputError("--size would change the voxels that this NIfTI volume states", remedy="resample it before")
     return [replace(array, values=translator(array.values)) for array in held]
+
+
+def hints(translator: Translator, height: int, width: int) -> list[str]:
+    """What to try where the network sees a picture at quite another scale than it learnt."""
+    learnt = translator.learnt
+    if translator.size or translator.layered or not translator.whole or max(height, width) <= FAR * learnt:
+        return []
+    return [
+        f"the model learnt whole pictures of {learnt}×{learnt} pixels, and sees larger ones much closer: "
+        f"--size {learnt} shows them whole (the result then has that size)"
+    ]
 
 
 class Files(apply.Pictures):

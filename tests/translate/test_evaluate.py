@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from gantk_translate import page
+from gantk_translate.reading import resized
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
 from gantoolkit import metrics
@@ -116,12 +117,33 @@ def test_deep_values_are_scaled_by_the_sides_range(tmp_path: Path, monkeypatch: 
     for index, values in enumerate(noise):
         save(Path(f"ct/{'train' if index < 2 else 'test'}/A/{index}.npy"), values)
         save(Path(f"ct/{'train' if index < 2 else 'test'}/B/{index}.npy"), values - 100)
-    tiny.saved(Path("model"), source=side, target=side)
+    tiny.saved(Path("model"), source=side, target=side, size=24)
     rows = evaluated("ct", "-m", "model", capsys=capsys)
     # an offset of 100 in a range of 2000
     assert rows["identity"]["PSNR-VALUES"]["value"] == pytest.approx(20 * math.log10(20), abs=1e-4)
     assert rows["affine"]["PSNR-VALUES"]["value"] > 60
     assert rows["identity"]["PSNR-VALUES"]["protocol"]["channel"] == "values scaled to [0, 1]"
+
+
+@pytest.mark.parametrize(("fit", "size", "said"), [("resize", 16, "16×16"), ("crop", 48, "own, at least 48")])
+def test_pictures_are_looked_at_as_in_training(folder: Path, fit: str, size: int, said: str, capsys: Any) -> None:
+    model = tiny.model(size=size, fit=fit)
+    model.save(Path("scaled"), half=False)
+    card = evaluated("data", "-m", "scaled", capsys=capsys)["tiny"]["PSNR-RGB"]
+    inputs = [resized(picture(index), (size, size)) for index in range(4, 10)]  # 32 are fewer than 48
+    truths = [resized(recoloured(picture(index)), (size, size)) for index in range(4, 10)]
+    outputs = [Translator(model, device="cpu")(x) for x in inputs]
+    assert card["value"] == pytest.approx(metrics.psnr(outputs, truths, "rgb").value, abs=1e-4)
+    assert card["protocol"]["size"] == said
+
+
+def test_a_model_of_windows_is_measured_at_the_pictures_own_scale(folder: Path, capsys: Any) -> None:
+    model = tiny.model(size=16, fit="crop")
+    model.save(Path("windows"), half=False)
+    card = evaluated("data", "-m", "windows", capsys=capsys)["tiny"]["PSNR-RGB"]
+    outputs = [Translator(model, device="cpu")(picture(index)) for index in range(4, 10)]
+    truths = [recoloured(picture(index)) for index in range(4, 10)]
+    assert card["value"] == pytest.approx(metrics.psnr(outputs, truths, "rgb").value, abs=1e-4)
 
 
 # ---- classes ----
@@ -136,7 +158,7 @@ def test_targets_that_are_masks_are_compared_by_class(tmp_path: Path, monkeypatc
         colours = np.array([[250, 10, 10], [10, 250, 10], [10, 10, 250]], np.uint8)[np.searchsorted(classes, mask)]
         save(Path(f"cells/{part}/A/{index}.png"), colours)
         save(Path(f"cells/{part}/B/{index}.png"), mask)
-    tiny.saved(Path("model"), target=tiny.MASK)
+    tiny.saved(Path("model"), target=tiny.MASK, size=24)
     rows = evaluated("cells", "-m", "model", capsys=capsys)
     assert list(rows) == ["tiny", "affine"]  # colours are no classes
     assert rows["affine"]["mean IoU"]["value"] == 1 and rows["affine"]["pixel accuracy"]["value"] == 1
@@ -229,7 +251,7 @@ def test_the_table_the_cards_the_sheet_and_the_page(folder: Path, capsys: Any) -
     written = ("--save", "new/cards.json", "--sheet", "new/sheet.png", "--page", "new/page.html")
     assert call(["eval", "translate", "data", "-m", "model", "--features", "pixels@8", *written]) == 0
     said = capsys.readouterr().out
-    assert "6 pairs of data, part test, each at its own size, seed 0" in said
+    assert "6 pairs of data, part test, seed 0" in said and "size of the pictures: 32×32, as in training" in said
     assert "affine: a map of colours fitted by least squares on 4 training pictures" in said
     assert re.search(r"PSNR-RGB \(higher is better\): n 6, channel sRGB", said)
     cards = json.loads(Path("new/cards.json").read_text())

@@ -14,6 +14,7 @@ from PIL import Image
 import gantoolkit
 from gantk_translate import networks
 from gantk_translate.composing import levelled
+from gantk_translate.reading import resized
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
 from gantoolkit.errors import InputError, UsageError
@@ -242,6 +243,33 @@ def test_chroma_keeps_the_brightness_of_every_pixel() -> None:
     made = Translator(model, precision="fp32")(noise)
     assert made.shape == (200, 120, 3) and np.ptp(made.astype(int), axis=2).max() > 5
     assert np.abs(made @ np.array([0.299, 0.587, 0.114]) - noise[..., 0]).max() <= 1
+
+
+# ---- scale ----
+
+
+@pytest.mark.parametrize("source", [COLOUR, MASK], ids=["colours", "classes"])
+def test_a_size_is_what_the_network_sees_and_the_result_has(source: Side) -> None:
+    values = photo(60, 90) if source == COLOUR else np.random.default_rng(0).choice([0, 3, 7], (60, 90, 1))
+    values = values.astype(np.uint8)
+    model = tiny.model(source=source)
+    small = resized(values, (20, 30), source == MASK)
+    assert np.array_equal(Translator(model, size=30)(values), Translator(model)(small))
+    translucent = Picture(photo(60, 90), photo(60, 90, 1)[..., 0])
+    made = Translator(tiny.model(), size=30).picture(translucent)
+    assert made.alpha is not None and made.alpha.shape == made.pixels.shape[:2] == (20, 30)
+
+
+def test_a_layer_is_made_at_a_size_and_windows_without_one() -> None:
+    """Learnt from windows of 32 pixels, the network sees a larger picture at its own scale, as it did in training."""
+    built = {**tiny.RESIDUAL, "compose": "chroma"}
+    windows = tiny.model(built, fit="crop")
+    pixels = photo(64, 96)
+    expected = network_of(windows)(torch.from_numpy(planes_of(pixels))[None])[0].permute(1, 2, 0).numpy()
+    assert np.abs(Translator(windows, precision="fp32")(pixels) - (expected + 1) * 127.5).max() <= 0.51
+    as_whole = Translator(tiny.model(built), size=48)(pixels)
+    assert as_whole.shape == pixels.shape and np.array_equal(Translator(windows, size=48)(pixels), as_whole)
+    assert np.array_equal(as_whole, Translator(tiny.model(built, size=48))(pixels))
 
 
 # ---- directions, strength, style ----

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantoolkit import images
+from gantoolkit import arrays, images
+from gantoolkit.arrays import Array
 from gantoolkit.cli import call
 from gantoolkit.images import Picture
 from tests.translate import tiny_models as tiny
@@ -134,6 +135,30 @@ def test_tiles_that_differ_are_announced_once(gantk: Run, tmp_path: Path, capsys
     assert call(["run", "translate", "a.png", "b.png", "--tile", "64", "-m", folder]) == 0
     said = capsys.readouterr().out
     assert said.count("differs from the whole") == 1
+
+
+def test_large_pictures_are_hinted_at_once_and_brought_to_the_scale_that_was_learnt(
+    gantk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, side in (("a.png", 66), ("b.png", 100)):
+        images.write(Picture(photo(side, 40)), name)
+    save("small.png")
+    assert gantk("a.png", "b.png") == 0
+    assert capsys.readouterr().out.count("--size 32 shows them whole") == 1
+    assert gantk("small.png") == 0 and "--size" not in capsys.readouterr().out
+    for built, config in (({**tiny.RESIDUAL, "compose": "chroma"}, {}), (tiny.RESIDUAL, {"fit": "crop"})):
+        folder = tiny.saved(tmp_path / config.get("fit", "small copies"), built=built, **config)
+        assert call(["run", "translate", "b.png", "-o", "own.png", "--force", "-m", folder]) == 0
+        assert "--size" not in capsys.readouterr().out and images.read("own.png").pixels.shape == (100, 40, 3)
+    assert gantk("b.png", "--size", "32", "-o", "c.png") == 0 and "--size" not in capsys.readouterr().out
+    assert images.read("c.png").pixels.shape == (32, 13, 3)
+
+
+def test_a_volume_keeps_its_voxels(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nibabel")
+    arrays.write([Array(np.zeros((8, 8, 1), np.uint16))] * 2, "a.nii")
+    assert gantk("a.nii", "--size", "4", model="deep") == 3
+    assert "a.nii: --size would change the voxels" in lines(capsys)[0] and names() == {"a.nii"}
 
 
 def test_without_inputs_and_without_a_sample(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
