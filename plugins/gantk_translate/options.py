@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from gantoolkit.errors import UsageError
 from gantoolkit.task import Options, Precision, TrainConfig, option
 
 GameName = Literal["pix2pix", "pix2pix-modern", "cyclegan", "cut", "fastcut", "style"]
@@ -17,33 +18,52 @@ DEFAULT: GameName = "pix2pix-modern"
 # What differs from game to game where a user says nothing: one row each, values of the papers cited in `games/`.
 GAMES: Mapping[GameName, Mapping[str, Any]] = {
     "pix2pix": {
-        "batch": 1, "generator": "unet", "blocks": 8, "norm": "batch", "dropout": 0.5, "critic": "patch",
+        "batch": 1, "generator": "unet", "norm": "batch", "dropout": 0.5, "critic": "patch",
         "loss": "nonsaturating", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "steady": 0.5, "pixel_weight": 100.0,
     },
     "pix2pix-modern": {},
     "cyclegan": {
-        "batch": 1, "generator": "resnet", "blocks": 9, "norm": "instance", "critic": "patch", "loss": "lsgan",
+        "batch": 1, "generator": "resnet", "norm": "instance", "critic": "patch", "loss": "lsgan",
         "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "steady": 0.5,
     },
     "cut": {
-        "batch": 1, "generator": "resnet", "blocks": 9, "norm": "instance", "critic": "patch", "loss": "lsgan",
+        "batch": 1, "generator": "resnet", "norm": "instance", "critic": "patch", "loss": "lsgan",
         "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "steady": 0.5, "nce_weight": 1.0, "identity_weight": 1.0,
     },
     "fastcut": {
-        "batch": 1, "generator": "resnet", "blocks": 9, "norm": "instance", "critic": "patch", "loss": "lsgan",
+        "batch": 1, "generator": "resnet", "norm": "instance", "critic": "patch", "loss": "lsgan",
         "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "steady": 0.75, "nce_weight": 10.0, "identity_weight": 0.0,
     },
     "style": {
-        "batch": 8, "generator": "adain", "blocks": 3, "critic": "none", "lr": 5e-4, "beta1": 0.9, "beta2": 0.999,
+        "batch": 8, "generator": "adain", "critic": "none", "lr": 5e-4, "beta1": 0.9, "beta2": 0.999,
         "pixel_weight": 0.0, "style_weight": 30.0,
     },
+}  # fmt: skip
+BLOCKS = {"residual": 2, "unet": 8, "resnet": 9, "adain": 3}  # by generator, where a user says nothing
+
+# Options that only some choices have: what chooses, and its choices.
+_RESIDUAL = {"generator": ("residual",)}
+_ADVERSARIAL = {"game": ("pix2pix", "pix2pix-modern", "cyclegan", "cut", "fastcut")}
+_MODERN, _CYCLE, _CONTRAST = ({"game": games} for games in (("pix2pix-modern",), ("cyclegan",), ("cut", "fastcut")))
+OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "jitter": {"fit": ("resize",)},
+    "levels": _RESIDUAL, "patch": _RESIDUAL, "attention": _RESIDUAL, "compose": _RESIDUAL,
+    "norm": {"generator": ("unet", "resnet"), "critic": ("patch",)}, "dropout": {"generator": ("unet",)},
+    "critic_channels": {"critic": ("multiscale", "patch")}, "critic_layers": {"critic": ("multiscale", "patch")},
+    "critic_scales": {"critic": ("multiscale",)}, "critic_lr": {"critic": ("multiscale", "patch")},
+    "loss": _ADVERSARIAL, "adversarial_weight": _ADVERSARIAL, "pixel_weight": {"game": ("pix2pix", "pix2pix-modern")},
+    "perceptual_weight": _MODERN, "matching_weight": _MODERN, "gamma": _MODERN, "penalty_every": _MODERN,
+    "cycle_weight": _CYCLE, "pool": _CYCLE, "identity_weight": {"game": ("cyclegan", "cut", "fastcut", "style")},
+    "nce_weight": _CONTRAST, "nce_patches": _CONTRAST, "nce_temperature": _CONTRAST,
+    "style_weight": {"game": ("style",)},
 }  # fmt: skip
 
 
 class TranslateConfig(TrainConfig):
     """How to train a translator from pairs (pix2pix) or from two sets of pictures (cyclegan, cut, fastcut, style).
 
-    Options whose default the game decides show that of pix2pix-modern.
+    Options whose default the game decides show that of pix2pix-modern; the number of blocks follows the generator. An
+    option that the chosen game, generator, critic or fit does not have is refused.
     """
 
     game: GameName = option(DEFAULT, "what is played: pix2pix* learn from pairs, the others need none")
@@ -61,11 +81,15 @@ class TranslateConfig(TrainConfig):
 
     generator: Literal["residual", "unet", "resnet", "adain"] = option("residual", "the generator's architecture")
     channels: PositiveInt = option(32, "width of the generator at its largest map")
-    blocks: PositiveInt = option(2, "residual blocks (residual: at each size; unet: halvings; adain: halvings)")
+    blocks: PositiveInt = option(
+        2, "residual blocks (residual: at each size; resnet: 9) or halvings (unet: 8; adain: 3)"
+    )
     levels: PositiveInt = option(4, "halvings of the map (residual)")
     patch: Literal[1, 2, 4] = option(2, "pixels a side of a position of the largest map (residual)")
     attention: bool = option(True, "attention over the smallest map (residual); off lets tiles equal the whole")
-    norm: Literal["none", "instance", "batch"] = option("none", "normalisation inside the generator (unet, resnet)")
+    norm: Literal["none", "instance", "batch"] = option(
+        "none", "normalisation inside the generator (unet, resnet) and the critic (patch)"
+    )
     dropout: float = option(0.0, "in the generator (unet)", ge=0, lt=1)
     compose: Literal["none", "multiply", "chroma"] = option(
         "none", "what the input adds to the output: its lines (multiply) or its brightness (chroma)"
@@ -86,7 +110,9 @@ class TranslateConfig(TrainConfig):
     penalty_every: PositiveInt = option(8, "moves of the critic between two penalties (pix2pix-modern)")
     cycle_weight: NonNegativeFloat = option(10.0, "weight of there and back again (cyclegan)")
     identity_weight: NonNegativeFloat = option(
-        0.5, "of leaving the target side alone: share of the cycle's weight (cyclegan), of the contrast (cut: 1 or 0)"
+        0.5,
+        "of leaving the target side alone: share of the cycle's weight (cyclegan), of the contrast (cut: 1 or 0); "
+        "of a picture in its own style staying as it is (style)",
     )
     pool: NonNegativeInt = option(50, "earlier outputs that the critic sees again (cyclegan)")
     nce_weight: NonNegativeFloat = option(1.0, "weight of the contrast of patches (cut, fastcut)")
@@ -109,7 +135,26 @@ class TranslateConfig(TrainConfig):
         """What was not said follows the game."""
         if not isinstance(given, dict):
             return given
-        return {**GAMES.get(given.get("game", DEFAULT), {}), **given}
+        values = {**GAMES.get(given.get("game", DEFAULT), {}), **given}
+        blocks = BLOCKS.get(values.get("generator", "residual"))
+        return values if blocks is None else {"blocks": blocks, **values}
+
+    @model_validator(mode="after")
+    def _of_the_choices(self) -> TranslateConfig:
+        """Nothing is asked of what is not there; its default stands in every config that was written out whole."""
+        for name, choices in OF.items():
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            nothing = 1 if name == "jitter" else "none" if isinstance(value, str) else 0
+            there = any(getattr(self, chooser) in having for chooser, having in choices.items())
+            if there or value in (nothing, GAMES[self.game].get(name, default)):
+                continue
+            chooser = next(iter(choices))
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value} has no effect with --{chooser} {getattr(self, chooser)}",
+                expected=" or ".join(f"--{key} {' or '.join(values)}" for key, values in choices.items()),
+                remedy="leave it out",
+            )
+        return self
 
 
 class RunOptions(Options):
