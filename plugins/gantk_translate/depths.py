@@ -30,17 +30,29 @@ def at_depth(side: Side, dtype: np.dtype) -> Side:
 def sides_for(values: np.ndarray, source: Side, target: Side) -> tuple[Side, Side]:
     """The sides for these values: a source whose type's whole range is used takes any type.
 
-    The answer then has that type, if both sides have the same one.
+    The answer then has that type, if both sides have the same one. Where -1 and 1 are other values, those of a scanner,
+    say, values are taken as they are.
 
     Raises:
-        InputError: a type that pictures do not have.
+        InputError: a type that pictures do not have, or that cannot hold the values that the source's files have.
     """
+    if not uses_all(source) and source.kind != "mask":
+        _holds(values.dtype, source)
     if not uses_all(source) or values.dtype == source.dtype:
         return source, target
     if values.dtype.kind != "f" and values.dtype not in (np.uint8, np.uint16):
         raise InputError("this is no picture", expected="uint8, uint16 or floating point", actual=values.dtype)
     both = uses_all(target) and target.dtype == source.dtype
     return at_depth(source, values.dtype), at_depth(target, values.dtype) if both else target
+
+
+def _holds(dtype: np.dtype, source: Side) -> None:
+    """An 8-bit export of a 12-bit scan was windowed, and nothing in it says how: stretching it would be a guess."""
+    if dtype.kind in "ui" and np.iinfo(dtype).max < source.high:
+        raise InputError(
+            f"this has too few bits for a model that learnt values from {source.low:g} to {source.high:g}",
+            expected=source.dtype, actual=dtype, remedy="give the file that it was exported from",
+        )  # fmt: skip
 
 
 def encoded(values: np.ndarray, side: Side) -> np.ndarray:

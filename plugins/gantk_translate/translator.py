@@ -109,10 +109,12 @@ class Translator:
         Args:
             image: values as the source's files have them, (H, W, C) or (H, W), which come back as (H, W, C') in the
                 target's type; or a `Picture`, a PIL image, a tensor C,H,W or N,C,H,W, or an array that ends in alpha,
-                which come back as such. A model of pictures takes any bit depth, floating point in [0, 1].
+                which come back as such. A model of pictures that use their type's range takes any bit depth, floating
+                point in [0, 1]; one of another range, and of arrays, takes values as they are.
 
         Raises:
-            InputError: other channels than the source has, or a class it does not know.
+            InputError: other channels than the source has, a type that cannot hold its values, or a class it does not
+                know.
             UsageError: no image at all.
         """
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):

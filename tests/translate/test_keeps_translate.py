@@ -54,6 +54,19 @@ def test_a_16_bit_tiff_comes_back_16_bit_with_its_range(gantk: Run) -> None:
     assert made.min() > 0 and np.ptp(made) > 300 and made.max() <= 4100
 
 
+@pytest.mark.parametrize("name", ["export.png", "export.npy"])
+def test_an_8_bit_export_of_a_scan_is_refused(gantk: Run, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read as the scanner's values it would be nearly black; how it was windowed is not in it."""
+    export = photo(channels=1)
+    np.save(name, export) if name.endswith("npy") else Image.fromarray(export[..., 0]).save(name)
+    assert gantk(name, model="deep") == 3
+    error = capsys.readouterr().err
+    assert f"{name}: this has too few bits for a model that learnt values from 0 to 4100" in error
+    assert "expected uint16, got uint8" in error and len(error.splitlines()) == 1
+    np.save("same.npy", export.astype(np.int16))  # as they are, whatever the type
+    assert gantk("same.npy", model="deep") == 0
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".tif", ".nii.gz"])
 def test_arrays_change_their_type_to_the_targets(gantk: Run, suffix: str) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (24, 16, 1)).astype(np.uint16)
