@@ -212,7 +212,7 @@ def test_what_makes_no_sense_is_said_at_once(changes: dict[str, Any], text: str)
 
 def test_a_generator_that_wants_a_style_is_refused() -> None:
     with pytest.raises(UsageError, match="is for the game style"):
-        modern.make(config(generator="adain"), Side(), Side())
+        modern.make(config(generator="adain", levels=4), Side(), Side())
 
 
 def test_training_starts_from_a_models_weights(tmp_path: Path) -> None:

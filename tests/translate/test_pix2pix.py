@@ -128,7 +128,7 @@ def test_batch_statistics_are_warned_of() -> None:
         ({"generator": "unet", "size": 33, "blocks": 1}, ["a multiple of 2", "--size 34"]),
         ({"generator": "resnet", "size": 34}, ["a multiple of 4", "--size 36"]),
         ({"generator": "adain", "blocks": 3}, ["is for the game style", "--generator resnet"]),
-        ({"critic": "none"}, ["is for the game style", "--critic patch"]),
+        ({"critic": "none", "critic_channels": 32, "critic_layers": 3}, ["is for the game style", "--critic patch"]),
         ({"size": 16, "critic_layers": 3}, ["at least 24", "got 16", "--critic-layers 1"]),
     ],
 )
