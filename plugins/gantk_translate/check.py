@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gantk_translate.data import split
-from gantk_translate.layout import WHOLE, Entry, Layout, look
+from gantk_translate.layout import WHOLE, Both, Entry, Layout, look
 from gantk_translate.options import TranslateConfig
 from gantk_translate.reading import MOST_CLASSES, Survey, of_different_sizes, read
 from gantoolkit.errors import GantkError, InputError
@@ -21,8 +21,8 @@ Shape = tuple[int, ...]
 def check(folder: Path) -> DataReport:
     """Look at every picture of both sides as it is.
 
-    Masks are pictures here, and said to look like masks. What is listed as a problem, training refuses; what it says
-    of values is of all parts, while training takes the range of its own.
+    Masks are pictures here, and said to look like masks. What is listed as a problem, training refuses; what it refuses
+    only of masks is advice. What is said of values is of all parts, while training takes the range of its own.
     """
     report = DataReport()
     try:
@@ -35,7 +35,7 @@ def check(folder: Path) -> DataReport:
         return report
     report.facts["layout"] = layout.form
     report.facts["pictures"] = ", ".join(_counted(layout))
-    masks = ""
+    masks: dict[str, _Looked] = {}
     shapes: dict[Entry, Shape] = {}
     for side, name in enumerate("AB"):
         looked = _Looked(name, [entry for pair in layout.parts.values() for entry in pair[side]])
@@ -44,19 +44,21 @@ def check(folder: Path) -> DataReport:
         if looked.shapes:
             report.facts[f"side {name}"] = looked.fact()
         if looked.looks_like_mask:
-            masks += name
+            masks[name] = looked
         else:
             layout.notes += looked.survey.notes
     report.problems += layout.unmatched + _uneven(layout, shapes)
+    learnt: Both = ([], [])
     if not layout.problems:
         try:
-            layout.notes += split(layout, TranslateConfig().held_out)[2]
+            learnt, _, notes = split(layout, TranslateConfig().held_out)
+            layout.notes += notes
         except InputError as error:
             report.problems.append((str(folder), str(error)))
     if layout.notes:
         report.facts["handling"] = "; ".join(layout.notes)
     report.usable = not report.problems
-    _advise(report, layout, masks)
+    _advise(report, layout, "".join(masks), _unlearnt(masks, learnt))
     return report
 
 
@@ -67,7 +69,8 @@ class _Looked:
         self.survey = Survey(name)
         self.shapes: dict[Entry, Shape] = {}
         self.problems: list[tuple[str, str]] = []
-        self.found: set[int] = set()  # values, while they may be classes
+        self.classes: dict[Entry, set[int]] = {}  # values, while they may be classes
+        self.found: set[int] = set()
         self.looks_like_mask = True
         for entry in entries:
             try:
@@ -93,7 +96,8 @@ class _Looked:
         except InputError:  # colours, fractions
             self.looks_like_mask = False
             return
-        self.found |= set(np.unique(values).tolist())
+        self.classes[entry] = set(np.unique(values).tolist())
+        self.found |= self.classes[entry]
         self.looks_like_mask = len(self.found) <= MOST_CLASSES
 
     def fact(self) -> str:
@@ -131,7 +135,24 @@ def _uneven(layout: Layout, shapes: dict[Entry, Shape]) -> list[tuple[str, str]]
     return [(str(pair[0].file), text) for pair, text in zip(pairs, wrong, strict=True) if text]
 
 
-def _advise(report: DataReport, layout: Layout, masks: str) -> None:
+def _unlearnt(masks: Mapping[str, _Looked], learnt: Both) -> list[str]:
+    """Sides of masks with classes that no mask to train on has, which `--masks` refuses; a line each."""
+    lines = []
+    for name, looked in masks.items():
+        known = set().union(*(looked.classes.get(entry, ()) for entry in learnt["AB".index(name)]))
+        new = [(entry, sorted(classes - known)) for entry, classes in looked.classes.items() if classes - known]
+        if known and new:
+            entry, values = new[0]
+            more = f" (and {len(new) - 1} others)" if len(new) > 1 else ""
+            shown = ", ".join(map(str, values))
+            lines.append(
+                f"no mask to train on has the class {shown} of {entry}{more}, so that --masks {name} refuses it: "
+                "have some of that class to train on"
+            )
+    return lines
+
+
+def _advise(report: DataReport, layout: Layout, masks: str, unlearnt: list[str]) -> None:
     """Which game fits, and the next command."""
     only_pairing = len(report.problems) == len(layout.unmatched) > 0
     if report.problems:
@@ -142,6 +163,8 @@ def _advise(report: DataReport, layout: Layout, masks: str) -> None:
         return
     if min(map(len, layout.parts.get("train") or layout.parts[WHOLE])) < FEW:
         report.advice.append(f"fewer than {FEW} pictures of a side: expect a model that suits these only")
+    report.advice += unlearnt
+    masks = "" if unlearnt else masks
     if masks:
         sides = " and ".join(masks)
         report.advice.append(f"side {sides} looks like masks of classes; --masks {masks} learns them as such")

@@ -48,6 +48,16 @@ def test_masks_are_noticed(tmp_path: Path) -> None:
     assert "masks" not in check(tmp_path).facts["side A"]
 
 
+def test_a_class_that_only_held_out_masks_have_is_said(tmp_path: Path) -> None:
+    with_masks(tmp_path / "train", 4)
+    with_masks(tmp_path / "test", 3, classes=(0, 1, 7))
+    said = advice(tmp_path)
+    assert f"no mask to train on has the class 7 of {tmp_path / 'test' / 'B' / '00.png'}" in said
+    assert "so that --masks B refuses it" in said and said.endswith(f"next: gantk train translate {tmp_path}")
+    with pytest.raises(InputError, match="unknown classes, expected 0, 1, 3, got 7"):
+        Data(TranslateConfig(size=16, masks="B"), tmp_path)
+
+
 def test_bit_depth_and_range(tmp_path: Path) -> None:
     report = check(scans(tmp_path, low=100, high=4095))
     assert report.facts["side A"] == "pictures of 32×32, 1 × uint16, values 100 to 4095"
