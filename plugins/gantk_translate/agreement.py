@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from gantk_translate import figures
-from gantk_translate.layout import Entry
+from gantk_translate.layout import Layout, entries_in
 from gantk_translate.reading import read, resized
 from gantk_translate.sides import Side
-from gantoolkit import arrays
-from gantoolkit.decoders import is_picture
 from gantoolkit.errors import InputError
 from gantoolkit.segmentation import Confusion
 
@@ -98,22 +96,21 @@ def in_folder(folder: Path, names: list[str]) -> Masks:
     """Masks by the names of pictures.
 
     Raises:
-        InputError: no such folder, or a picture without a mask.
+        InputError: no such folder, two files of one name, or a picture without a mask.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", expected="a folder of masks")
-    found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (is_picture(path) or arrays.is_array(path))
-    }
+    layout = Layout(folder)
+    found = {entry.name: entry for entry in entries_in(layout, folder)}
+    for file, wrong in layout.problems:
+        raise InputError(wrong if file in wrong else f"{file}: {wrong}")
     without = [name for name in names if name not in found]
     if without:
         more = f" and {len(without) - 1} others" if len(without) > 1 else ""
         raise InputError(f"{folder} has no mask for {without[0]}{more}", expected="the same names as the inputs")
 
     def mask(index: int, size: tuple[int, int]) -> np.ndarray:
-        values = read(Entry(found[names[index]], names[index]), mask=True).values
+        values = read(found[names[index]], mask=True).values
         return resized(values, size, mask=True)[..., 0]
 
     return mask

@@ -155,7 +155,7 @@ def _sides(root: Path) -> dict[str, tuple[Path, Path]]:
 
 def _two_folders(layout: Layout, sides: dict[str, tuple[Path, Path]], match: bool) -> None:
     shown = ", ".join(f"{path.relative_to(layout.folder)}/" for pair in sides.values() for path in pair)
-    found = {part: tuple(_entries(layout, path) for path in pair) for part, pair in sides.items()}
+    found = {part: tuple(entries_in(layout, path) for path in pair) for part, pair in sides.items()}
     for part, pair in sides.items():
         for path, entries in zip(pair, found[part], strict=True):
             if not entries:
@@ -202,9 +202,9 @@ def _key(file: Path, folder: Path) -> str:
     return name[: -len(suffix)]
 
 
-def _entries(layout: Layout, folder: Path) -> list[Entry]:
-    """The pictures of a side; two files of one name are a problem."""
-    entries: dict[str, Entry] = {}
+def entries_in(layout: Layout, folder: Path) -> list[Entry]:
+    """The pictures of a side, slices of volumes one by one; two files of one name are a problem of the layout."""
+    named: dict[str, Entry] = {}
     for file in _files(folder):
         key = _key(file, folder)
         slices: Sequence[int | None] = [None]
@@ -215,11 +215,11 @@ def _entries(layout: Layout, folder: Path) -> list[Entry]:
                 layout.problems.append((str(file), str(error)))
                 continue
         for entry in (Entry(file, key, index) for index in slices):
-            if entry.name in entries:
-                layout.problems.append((str(file), f"has the name of {entries[entry.name].file.name}; keep one"))
+            if entry.name in named:
+                layout.problems.append((str(file), f"has the name of {named[entry.name].file.name}; keep one"))
                 break
-            entries[entry.name] = entry
-    return list(entries.values())
+            named[entry.name] = entry
+    return list(named.values())
 
 
 def _side_by_side(layout: Layout, root: Path) -> None:

@@ -17,7 +17,8 @@ from gantk_translate import page
 from gantk_translate.reading import resized
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
-from gantoolkit import metrics
+from gantoolkit import arrays, metrics
+from gantoolkit.arrays import Array
 from gantoolkit.cli import call
 from tests.tolerances import TOL
 from tests.translate import tiny_models as tiny
@@ -183,6 +184,26 @@ def test_masks_beside_pictures_are_read_by_colour(folder: Path, capsys: Any) -> 
     real = (12 + 16) / 32  # what the rule gets right of the targets themselves
     assert card["protocol"]["real targets reach"].endswith(f"accuracy {real:.3f}")
     assert card["value"] == pytest.approx((5 * real + (1 - real)) / 6, abs=1e-6)  # five are right, one is a negative
+
+
+def test_slices_of_volumes_have_masks_in_volumes(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    pytest.importorskip("nibabel")
+    monkeypatch.chdir(tmp_path)
+    classes = np.random.default_rng(0).integers(0, 2, (4, 24, 20, 1)).astype(np.uint8)
+    for part, volume in (("train", "1.nii.gz"), ("test", "2.nii.gz")):
+        for side in "AB":
+            arrays.write([Array(1000 * m.astype(np.uint16)) for m in classes], f"ct/{part}/{side}/{volume}")
+    arrays.write([Array(m) for m in classes], "masks/2.nii.gz")
+    side = Side("array", 1, "uint16", 0.0, 1000.0)
+    tiny.saved(Path("model"), source=side, target=side, fit="crop", size=16)
+    card = evaluated("ct", "-m", "model", "--masks", "masks", capsys=capsys)["identity"]["pixel accuracy"]
+    assert card["value"] == 1 and card["protocol"]["real targets reach"] == "IoU 1.000, accuracy 1.000"
+    arrays.write([Array(m) for m in classes[:3]], "masks/2.nii.gz", force=True)
+    assert call(["eval", "translate", "ct", "-m", "model", "--masks", "masks"]) == 3
+    assert "masks has no mask for 2#003" in capsys.readouterr().err
+    save(Path("masks/a.png"), classes[0]), save(Path("masks/a.npy"), classes[0])
+    assert call(["eval", "translate", "ct", "-m", "model", "--masks", "masks"]) == 3
+    assert "has the name of a.npy; keep one" in capsys.readouterr().err
 
 
 # ---- two sides ----
