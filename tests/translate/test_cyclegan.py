@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from gantk_translate import games
+from gantk_translate.sides import Side
+from gantk_translate.task import OTHER_WAY
 from gantoolkit import checkpoint
 from gantoolkit.errors import UsageError
+from gantoolkit.model import MAIN, Model
 from tests.games import differences, relative
 from tests.tolerances import TOL
 from tests.translate import playing
@@ -41,6 +45,17 @@ def test_terms_without_weight_are_not_computed() -> None:
     assert [term.name for term in generator.terms] == ["adversarial", "cycle", "adversarial_back", "cycle_back"]
     generator, _ = playing.make(playing.config("cyclegan", identity_weight=0, cycle_weight=0)).phases
     assert [term.name for term in generator.terms] == ["adversarial", "adversarial_back"]
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_a_training_starts_from_the_weights_of_its_direction(direction: str, tmp_path: Path) -> None:
+    states = [playing.make(playing.config("cyclegan"), seed=i).networks()["generator"].state_dict() for i in (1, 2)]
+    known = {"direction": "AtoB"}
+    Model("translate", known, {MAIN: states[0], OTHER_WAY: states[1]}).save(tmp_path / "m", half=False)
+    chosen = playing.config("cyclegan", init=tmp_path / "m", direction=direction)
+    networks = games.make(chosen, Side(), Side()).networks()
+    for name, state in zip(("generator", "back"), states if direction == "AtoB" else states[::-1], strict=True):
+        assert not differences(networks[name].state_dict(), state)
 
 
 def by_hand(nets: dict[str, Any], batch: Any, identity: bool) -> dict[str, torch.Tensor]:

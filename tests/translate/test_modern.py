@@ -218,7 +218,7 @@ def test_a_generator_that_wants_a_style_is_refused() -> None:
 def test_training_starts_from_a_models_weights(tmp_path: Path) -> None:
     first = games.make(config(), GREY, Side())
     state = first.networks()["generator"].state_dict()
-    built = {"generator": networks.generator_config(config(), 1, 3)}
+    built = {"generator": networks.generator_config(config(), 1, 3), "direction": "AtoB"}
     Model("translate", built, {"model": state}, "# m\n", "m").save(tmp_path / "m")
     for stage in (games.HALF, games.FULL):
         again = games.make(config(init=tmp_path / "m", half_nimg=4), GREY, Side(), stage).networks()
@@ -226,6 +226,8 @@ def test_training_starts_from_a_models_weights(tmp_path: Path) -> None:
         assert all(close)
     with pytest.raises(InputError, match="does not fit the generator"):
         games.make(config(init=tmp_path / "m", channels=16), GREY, Side())
+    with pytest.raises(UsageError, match="goes one way only, expected AtoB, got BtoA; --direction AtoB"):
+        games.make(config(init=tmp_path / "m", direction="BtoA"), GREY, Side())
 
 
 def test_the_first_stage_plays_at_half_the_size() -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantoolkit.errors import InputError
+from gantoolkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from gantk_translate.options import TranslateConfig
@@ -35,7 +35,7 @@ def make(config: TranslateConfig, source: Side, target: Side, stage: str = FULL)
     In the stage at half the size it sees every batch's 2x2 means, and the rates do not fall yet.
 
     Raises:
-        UsageError: options that do not suit the game or the sides.
+        UsageError: options that do not suit the game or the sides, a model to start from that goes the other way only.
         InputError: a model to start from that does not fit.
     """
     module = import_module(f"gantk_translate.games.{MODULES[config.game]}")
@@ -45,16 +45,24 @@ def make(config: TranslateConfig, source: Side, target: Side, stage: str = FULL)
     else:
         game = module.make(config, source, target)
     if config.init is not None:
-        _start(game, config.init)
+        _start(game, config.init, config.direction)
     return game
 
 
-def _start(game: Game, init: Path) -> None:
+def _start(game: Game, init: Path, direction: str) -> None:
     """Load a model's weights into the networks that translate; a later stage goes on from the stage before."""
+    from gantk_translate.task import OTHER_WAY
     from gantoolkit.model import MAIN, find
 
-    weights, networks = find("translate", init).weights, game.networks()
-    for name, variant in (("generator", MAIN), ("back", "back")):
+    model, networks = find("translate", init), game.networks()
+    weights, own = model.weights, model.config["direction"]
+    there, back = (MAIN, OTHER_WAY) if own == direction else (OTHER_WAY, MAIN)
+    if there not in weights:
+        raise UsageError(
+            f"the model {init} to start from goes one way only", expected=own, actual=direction,
+            remedy=f"--direction {own}, or change the names of the folders A and B",
+        )  # fmt: skip
+    for name, variant in (("generator", there), ("back", back)):
         if name in networks and variant in weights:
             try:
                 networks[name].load_state_dict(dict(weights[variant]))
