@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gantk_translate.data import split
+from gantk_translate import likeness
+from gantk_translate.data import STRANGE, split
 from gantk_translate.layout import WHOLE, Both, Entry, Layout, look
 from gantk_translate.options import TranslateConfig
 from gantk_translate.reading import MOST_CLASSES, Survey, of_different_sizes, read
@@ -152,6 +153,11 @@ def _unlearnt(masks: Mapping[str, _Looked], learnt: Both) -> list[str]:
     return lines
 
 
+def _strange(layout: Layout) -> bool:
+    pairs = [pair for both in layout.parts.values() for pair in zip(*both, strict=True)]
+    return likeness.strange(len(pairs), lambda index: (read(pairs[index][0]).values, read(pairs[index][1]).values))
+
+
 def _advise(report: DataReport, layout: Layout, masks: str, unlearnt: list[str]) -> None:
     """Which game fits, and the next command."""
     only_pairing = len(report.problems) == len(layout.unmatched) > 0
@@ -164,6 +170,8 @@ def _advise(report: DataReport, layout: Layout, masks: str, unlearnt: list[str])
     if min(map(len, layout.parts.get("train") or layout.parts[WHOLE])) < FEW:
         report.advice.append(f"fewer than {FEW} pictures of a side: expect a model that suits these only")
     report.advice += unlearnt
+    if layout.paired and _strange(layout):
+        report.advice.append(f"{STRANGE}: --game cut learns without pairs, `gantk eval --no-pairs` measures without")
     masks = "" if unlearnt else masks
     if masks:
         sides = " and ".join(masks)

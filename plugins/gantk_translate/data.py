@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from gantk_translate import games
+from gantk_translate import games, likeness
 from gantk_translate.layout import WHOLE, Both, Entry, Layout, find
 from gantk_translate.options import Direction, TranslateConfig
 from gantk_translate.reading import conform, of_different_sizes, read, resized
@@ -19,6 +19,7 @@ from gantk_translate.stock import Stock, at_scale
 from gantoolkit.data import split_by_name
 from gantoolkit.errors import InputError
 
+STRANGE = "pictures of the same name look no more alike than others, as if they were no pairs"
 STAND_INS = 8  # pictures to score on where nothing is held out
 Part = Literal["test", "train", "all"]
 
@@ -91,6 +92,8 @@ class Data:
             for pair, shapes in zip(pairs, zip(*(stock.shapes for stock in stocks), strict=True), strict=True):
                 if wrong := of_different_sizes(pair, shapes, config.fit):
                     raise InputError(wrong, remedy="bring both to one size")
+            if likeness.strange(len(train[0]), lambda index: (stocks[0].values(index), stocks[1].values(index))):
+                notes.append(f"{STRANGE}: --game cut learns without pairs")
         elif layout.paired:
             notes.append("the game takes targets by chance; --game pix2pix-modern would learn from the pairs")
         self._stocks = stocks if config.direction == "AtoB" else stocks[::-1]
@@ -191,6 +194,7 @@ def examples(
     masks: str = "none",
     number: int = 0,
     pairs: bool = True,
+    matched: bool = True,
 ) -> Examples:
     """Pictures to score a model on.
 
@@ -200,6 +204,7 @@ def examples(
         direction, held_out, masks: as in `TranslateConfig`.
         number: at most so many, picked by the hash of their names; 0 takes all.
         pairs: False where partners do not matter, see `layout.find`.
+        matched: False where the same names mean nothing: what is chosen is the same, but it is no pairs.
 
     Raises:
         InputError: the folder cannot be used, or the part is empty.
@@ -221,7 +226,7 @@ def examples(
         for name, entries, rows in zip("AB", both, chosen, strict=True)
     ]
     sources, targets = sides if direction == "AtoB" else sides[::-1]
-    return Examples(layout.paired, [entry.name for entry in sources.entries], sources, targets)
+    return Examples(layout.paired and matched, [entry.name for entry in sources.entries], sources, targets)
 
 
 def _some(entries: Sequence[Entry], number: int) -> list[int]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
 
-from gantk_translate import agreement, baselines, data, figures, page, show
+from gantk_translate import agreement, baselines, data, figures, likeness, page, show
 from gantk_translate.games import PAIRED
 from gantk_translate.options import Direction, EvalOptions, TranslateConfig
 from gantk_translate.task import OTHER_WAY
@@ -46,8 +45,10 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     direction: Direction = options.direction or model.config["direction"]
     load = partial(Translator, model, style=options.style, device=options.device)
     translator = load(direction=direction)
-    read = partial(_read, options.data, model, translator, direction)
+    read = partial(_read, options, model, translator, direction)
     pairs = read(options.part, options.number)
+    if pairs.paired and likeness.strange(len(pairs), pairs.pair):
+        console.warn(f"{data.STRANGE}; --no-pairs compares the sets only")
     trained = None
     try:
         trained = read("train", FITTED_ON)
@@ -74,15 +75,16 @@ def evaluate(options: EvalOptions, console: Console) -> int:
 
 
 def _read(
-    folder: Path, model: Model, translator: Translator, direction: Direction, part: data.Part, number: int
+    options: EvalOptions, model: Model, translator: Translator, direction: Direction, part: data.Part, number: int
 ) -> Pairs:
     """A part of the data as the model sees it, split as in training."""
     sides = (translator.source, translator.target)
     names = "AB" if direction == "AtoB" else "BA"
     masks = "".join(name for name, side in zip(names, sides, strict=True) if side.kind == "mask")
+    assert options.data is not None
     found = data.examples(
-        folder, part, direction=direction, held_out=model.config["held_out"], masks=masks or "none", number=number,
-        pairs=model.config["game"] in PAIRED,
+        options.data, part, direction=direction, held_out=model.config["held_out"], masks=masks or "none",
+        number=number, pairs=model.config["game"] in PAIRED and options.pairs, matched=options.pairs,
     )  # fmt: skip
     return Pairs(found, *sides, model.config["size"], model.config["fit"])
 

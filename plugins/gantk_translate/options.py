@@ -194,6 +194,7 @@ class EvalOptions(Options):
     direction: Direction | None = option(None, "AtoB or BtoA, for models that go both ways")
     style: Path | None = option(None, "a picture whose style to take (models of the game style)")
     part: Literal["test", "train", "all"] = option("test", "which pictures: the held-out ones, the others, or all")
+    pairs: bool = option(True, "the same names on both sides are pairs; off compares the sets only")
     masks: Path | None = option(None, "segmentation masks of the same names, or none: agreement of classes")
     features: str = option("efficientnet-lite0", "an extractor for KID and Fréchet distance")
     number: NonNegativeInt = option(0, "pictures at most; 0 takes all", "-n")

@@ -55,6 +55,10 @@ class Pairs:
         """A source in its file's type, (H, W, C)."""
         return self._seen(self._sources.entries[index], self._sources[index], self.source)
 
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """A source and its target in their files' types, (H, W, C); pairs may differ in resolution."""
+        return self.values(index), self._seen(self._targets.entries[index], self._targets[index], self.target)
+
     def planes(self, index: int) -> Planes:
         """The same as the network sees it."""
         return self.source.encode(self.values(index))
