@@ -20,6 +20,7 @@ from gantoolkit.data import split_by_name
 from gantoolkit.errors import InputError
 
 STRANGE = "pictures of the same name look no more alike than others, as if they were no pairs"
+LOOKED_AT = 32  # pictures that tell whether line art is clean
 STAND_INS = 8  # pictures to score on where nothing is held out
 Part = Literal["test", "train", "all"]
 
@@ -129,6 +130,14 @@ class Data:
             for chosen, stock in zip(entries, self._stocks, strict=True)
         )
         return Examples(self._examples_paired, [entry.name for entry in entries[0]], sources, targets)
+
+    def clean(self) -> bool:
+        """Whether the sources are clean line art, so that other sketches are made clean before a model sees them."""
+        from gantk_translate import composing
+
+        source = self._stocks[0]
+        chosen = np.linspace(0, len(source.train) - 1, min(len(source.train), LOOKED_AT)).round().astype(int).tolist()
+        return composing.clean(source.side.encode(self.standard(source.values(i), source.side)) for i in chosen)
 
     def standard(self, values: np.ndarray, side: Side) -> np.ndarray:
         """A whole picture (H, W, C) as games see it, without chance: resized or the middle window; (size, size, C)."""

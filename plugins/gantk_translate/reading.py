@@ -153,7 +153,7 @@ class Survey:
         if self.alpha:
             self.notes.append(f"side {self.name}: {self.alpha} pictures have transparency and are laid on white")
         low, high = self._range(dtype)
-        return Side("array" if kind == "array" else "picture", channels, dtype.name, low, high)
+        return Side("array" if kind == "array" else "picture", channels, dtype.name, low, high, alpha=self.alpha > 0)
 
     def _kind(self) -> str:
         kinds = {kind: entry for (kind, _), entry in self.seen.items()}

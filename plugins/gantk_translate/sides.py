@@ -7,7 +7,7 @@ bits, arrays with units, masks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ class Side:
         dtype: numpy's name of the type that files have.
         low, high: the values that -1 and 1 stand for. Pictures: 0 and the type's top where they use most of it.
         classes: values of a mask, in the order of the one-hot channels; () otherwise.
+        alpha: some of the files have transparency, which was laid on white.
     """
 
     kind: Kind = "picture"
@@ -36,6 +37,7 @@ class Side:
     low: float = 0.0
     high: float = 255.0
     classes: tuple[int, ...] = ()
+    alpha: bool = field(default=False, compare=False)
 
     @property
     def planes(self) -> int:

@@ -96,6 +96,7 @@ class Translate(Task):
             "size": config.size,
             "fit": config.fit,
             "held_out": config.held_out,
+            "clean": config.compose == "multiply" and dataset.clean(),
         }
         return Model(self.name, built, variants, card(config, dataset, variants), "translate")
 

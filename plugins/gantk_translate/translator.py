@@ -81,7 +81,7 @@ class Translator:
         self.name, self.source, self.target = model.name, way.source, way.target
         self.generator, self.learnt, self.size, self.tile = way.generator, int(model.config["size"]), size, tile
         self.strength = _mixable(strength, way.source, way.target)
-        self.whole = model.config["fit"] == "resize"
+        self.whole, self.clean = model.config["fit"] == "resize", model.config.get("clean", True)
         # what learnt windows looks at pictures as they are, and needs no small copy of them
         self.layered = getattr(way.generator, "compose", "none") != "none" and (self.whole or size > 0)
         styled = model.config["generator"]["arch"] == "adain"
@@ -155,8 +155,8 @@ class Translator:
 
     @property
     def _on_paper(self) -> bool:
-        """Whether the input stays on the result as ink on paper."""
-        return getattr(self.generator, "compose", "none") == "multiply"
+        """Whether the input stays on the result as ink on paper, or transparency was laid on white in training."""
+        return getattr(self.generator, "compose", "none") == "multiply" or self.source.alpha
 
     def _values(self, values: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """(H, W, C) as files have them -> (H, W, C')."""
@@ -182,7 +182,9 @@ class Translator:
         exact = self._mixed(self._ready.exact)
         if self.layered:
             given, size = composing.Given(values, encode, decode, self._mixture), self.size or self.learnt
-            return composing.applied(self.generator, (run, exact), given, size, self.multiple, self.device, progress)
+            return composing.applied(
+                self.generator, (run, exact), given, size, self.multiple, self.device, self.clean, progress
+            )
         common: dict[str, Any] = {
             "encode": encode,
             "decode": decode,

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from gantk_translate import stock
 from gantk_translate.data import examples, split
 from gantk_translate.layout import Entry, find
+from gantk_translate.options import TranslateConfig
 from gantk_translate.reading import read, resized, rounded
+from gantk_translate.task import Translate
 from gantoolkit.errors import InputError
 from tests.translate.data_sets import (
     blobs,
@@ -24,6 +26,7 @@ from tests.translate.data_sets import (
     partner,
     refused,
     said,
+    save,
     two_sides,
     with_masks,
 )
@@ -49,6 +52,21 @@ def test_names_decide_what_is_held_out(tmp_path: Path) -> None:
     (tmp_path / "A" / test.names[0]).with_suffix(".png").unlink()
     (tmp_path / "B" / test.names[0]).with_suffix(".png").unlink()
     assert examples(tmp_path, "test", held_out=0.2).names == test.names[1:]
+
+
+@pytest.mark.parametrize(("paper", "clean"), [(255, True), (190, False)])
+def test_clean_line_art_is_told_from_pencil_on_paper(tmp_path: Path, paper: int, clean: bool) -> None:
+    for index in range(4):
+        sketch = np.full((32, 32, 1), paper, np.uint8)
+        sketch[4 + index : 30 : 9] = 255 - paper
+        save(tmp_path / "A" / f"{index}.png", sketch)
+        save(tmp_path / "B" / f"{index}.png", blobs(index))
+    found = data(tmp_path, size=32)
+    assert found.clean() is clean
+    weights = {"adversarial": {"generator": {"w": torch.zeros(1)}}}
+    for compose in ("multiply", "none"):
+        made = Translate().model(TranslateConfig(compose=compose), found, weights)
+        assert made.config["clean"] is (clean and compose == "multiply")
 
 
 def test_examples_are_whole_pictures_as_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from gantk_translate.layout import find
 from gantk_translate.reading import read
+from gantk_translate.sides import Side
 from gantoolkit import arrays
 from gantoolkit.arrays import Array
 from tests.translate.data_sets import (
@@ -107,6 +108,7 @@ def test_transparency_is_laid_on_white(tmp_path: Path, channels: int) -> None:
         said(pictures, "3 pictures have transparency and are laid on white")
         and pictures.source.channels == channels - 1
     )
+    assert Side.from_dict(pictures.source.to_dict()).alpha and not pictures.target.alpha
     assert np.unique(pictures.held_out().sources[0]).tolist() == [204, 255]
 
 

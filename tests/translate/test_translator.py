@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,19 @@ def test_a_photographed_sketch_is_seen_as_clean_line_art() -> None:
     assert levelled(blank.astype(np.float32)).min() > 0.8
 
 
+def test_sketches_are_made_clean_for_models_that_learnt_clean_ones() -> None:
+    built = {**tiny.RESIDUAL, "compose": "multiply"}
+    made = [Translator(tiny.model(built, clean=clean), precision="fp32") for clean in (True, False)]
+    drawing = np.full((32, 32, 3), 255, np.uint8)
+    drawing[4:20:4, 3:25] = 0
+    photographed = (drawing * 0.5 + 60).astype(np.uint8)
+    same, seen_as_it_is = (np.array_equal(made[0](x), made[1](x)) for x in (drawing, photographed))
+    assert same and not seen_as_it_is
+    planes = planes_of(photographed)
+    expected = network_of(tiny.model(built))(torch.from_numpy(planes)[None])[0].numpy()
+    assert np.abs(made[1].planes(planes) - expected).max() < 1e-5
+
+
 def test_chroma_keeps_the_brightness_of_every_pixel() -> None:
     """Noise at full resolution keeps its luma, where no colour is clipped."""
     noise = np.random.default_rng(0).integers(110, 146, (200, 120, 1)).astype(np.uint8)
@@ -342,6 +356,16 @@ def test_transparent_line_art_is_drawn_on_white_and_stays_transparent() -> None:
     assert made.alpha is not None and np.array_equal(made.alpha, alpha)
     paper = np.where(alpha[..., None] == 255, 0, 255).astype(np.uint8).repeat(3, 2)
     assert np.array_equal(made.pixels, translator(paper))
+
+
+def test_transparency_is_laid_on_white_where_training_did() -> None:
+    alpha, pixels = np.zeros((32, 32), np.uint8), photo(32, 32)
+    alpha[8:24, 8:24] = 255
+    white = np.where(alpha[..., None] == 255, pixels, 255).astype(np.uint8)
+    for source in (COLOUR, replace(COLOUR, alpha=True)):
+        translator = Translator(tiny.model(source=source), precision="fp32", strength=0.5)
+        made = translator.picture(Picture(pixels, alpha)).pixels
+        assert np.array_equal(made, translator(white)) == source.alpha
 
 
 def test_hidden_colours_do_not_matter_elsewhere() -> None:
