@@ -1,14 +1,12 @@
 """Weights from elsewhere: Real-ESRGAN and ESRGAN checkpoints, and the ncnn files that a package carries.
 
-Nothing here runs code from a file: pickles are read with `weights_only=True`, the package is located but
-never imported. What comes out is always a config for `networks.build` and a state dict that fits it exactly,
-in fp32.
+Nothing here runs code from a file (see `gantoolkit.foreign`), the package is located but never imported. What comes
+out is always a config for `networks.build` and a state dict that fits it exactly, in fp32.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 import re
 import struct
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gantk_superres.networks import build
+from gantoolkit import foreign
 from gantoolkit.errors import InputError
 
 __all__ = ["load_checkpoint", "read_ncnn"]
@@ -51,48 +50,9 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     Raises:
         InputError: for a file that cannot be read, that asks to run code, or that holds another network.
     """
-    path = Path(path)
-    content = _read_tensors(path)
-    for key in ("params_ema", "params"):
-        if isinstance(content, Mapping) and key in content:
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{path}: no weights inside", expected=_SUPPORTED, actual=type(content).__name__)
-    state: dict[str, Tensor] = {}
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise InputError(f"{path}: entry {name!r} is no tensor", expected=_SUPPORTED)
-        state[_our_name(str(name))] = value
+    found = foreign.tensors(Path(path), _SUPPORTED, within=("params_ema", "params"))
+    state = {_our_name(name): value for name, value in found.items()}
     return _fitted(str(path), _config_of(str(path), state), state)
-
-
-def _read_tensors(path: Path) -> object:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", expected="a .pth, .pt or .safetensors file")
-    suffix = path.suffix.lower()
-    if suffix not in (".pth", ".pt", ".safetensors"):
-        raise InputError(f"{path}: unknown kind of file", expected=".pth, .pt or .safetensors", actual=suffix)
-    try:
-        if suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with path.open("rb") as file:
-            head = file.read(2)
-        if head != b"PK" and head[:1] != b"\x80":  # neither a zip nor a pickle
-            raise InputError(f"{path}: damaged or not a checkpoint", expected=_SUPPORTED)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: refused: reading it would mean running code that it names (nothing was executed)",
-            expected="a checkpoint of plain tensors",
-            remedy="get the weights as .safetensors, or from a source you trust",
-        ) from error
-    except Exception as error:  # the readers raise a dozen types for a broken file
-        raise InputError(f"{path}: damaged or not a checkpoint ({error})", expected=_SUPPORTED) from error
 
 
 def _our_name(name: str) -> str:
@@ -136,31 +96,11 @@ def _fitted(
     source: str, config: dict[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """`config` and `state` once every name and shape is the network's own and every number is finite."""
-    wanted = _shapes(source, config)
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in [*wanted, *found]:
-        if wanted.get(name) != found.get(name):
-            raise InputError(
-                f"{source}: weight {name} does not fit {config}",
-                expected=wanted.get(name, "no such weight"),
-                actual=found.get(name, "no such weight"),
-            )
-    fitted = {name: state[name].to(torch.float32).contiguous() for name in wanted}
-    for name, value in fitted.items():
-        if not value.isfinite().all():
-            raise InputError(f"{source}: weight {name} is not finite", remedy="get the file again")
-    return config, fitted
+    return config, foreign.fitted(source, config, _shapes(source, config), state)
 
 
 def _shapes(source: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the network's weights in the order of its layers, without making them."""
-    try:
-        if any(value == 0 for value in config.values()):
-            raise ValueError("a size of zero")
-        with torch.device("meta"):
-            return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
-    except (RuntimeError, ValueError, OverflowError) as error:
-        raise InputError(f"{source}: an impossible network {config}", expected=_SUPPORTED) from error
+    return foreign.shapes(source, config, build, _SUPPORTED)
 
 
 _NCNN_MAGIC = "7767517"
