@@ -118,6 +118,11 @@ class Translate(Task):
 
         return evaluate(options, console)
 
+    def import_model(self, path: Path) -> Model:
+        from gantk_translate.foreign import load
+
+        return load(path)
+
     def export(self, model: Model, target: Path, console: Console) -> None:
         from gantk_translate.translator import export_onnx
 

@@ -62,6 +62,10 @@ def _start(game: Game, init: Path, direction: str) -> None:
             f"the model {init} to start from goes one way only", expected=own, actual=direction,
             remedy=f"--direction {own}, or change the names of the folders A and B",
         )  # fmt: skip
+    if model.config.get("generator", {}).get("rectified"):
+        raise InputError(
+            f"the model {init} is an imported U-Net, which joins its maps in another way than trainings do"
+        )
     for name, variant in (("generator", there), ("back", back)):
         if name in networks and variant in weights:
             try:

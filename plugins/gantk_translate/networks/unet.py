@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gantk_translate.networks import layers
 from gantk_translate.networks.convolutions import Conv2d, ConvTranspose2d
@@ -28,6 +29,7 @@ class UNet(nn.Module):
         blocks: halvings; 8 take 256 pixels down to one position.
         norm: "batch", "instance" or "none".
         dropout: share of the values dropped in the three innermost layers of the way up.
+        rectified: maps lose what is negative when they join the way up, as in the authors' own PyTorch version.
 
     Attributes:
         multiple: sizes must be multiples of it, 2**blocks.
@@ -37,9 +39,16 @@ class UNet(nn.Module):
     overlap: int | None = None
 
     def __init__(
-        self, planes: Sequence[int], channels: int = 64, blocks: int = 8, norm: str = "batch", dropout: float = 0.5
+        self,
+        planes: Sequence[int],
+        channels: int = 64,
+        blocks: int = 8,
+        norm: str = "batch",
+        dropout: float = 0.5,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
+        self.rectified = rectified
         self.multiple = 2**blocks
         source, target = planes
         widths = [channels * min(2**i, 8) for i in range(blocks)]
@@ -60,6 +69,8 @@ class UNet(nn.Module):
         for down in self.downs:
             x = down(x)
             maps.append(x)
+        if self.rectified:
+            maps = [F.relu(x) for x in maps]
         x = maps.pop()
         for up in self.ups:
             x = torch.cat([up(x), maps.pop()], 1)
