@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gantk_augment import page, recipes, trial
+from gantk_augment import page, provenance, recipes, trial
 from gantk_augment.arms import APART, Labelled, aside, shared
-from gantk_augment.fit import Fitted
+from gantk_augment.fit import Fitted, model_hash
 from gantk_augment.options import EvalOptions
 from gantk_augment.verdict import Verdict, cards, judge, share_interval
 from gantoolkit import distributions, images
@@ -40,6 +41,9 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         raise UsageError("synthetic pictures and --model are two trials", remedy="give one of them")
     out, recipe = options.out or OUT, recipes.read(options.recipe)
     data = _read(options, console)
+    generated, doubts = _generated(options, data, console)
+    for doubt in doubts:
+        console.warn(doubt)
     made = trial.Trial(
         train=data.train,
         test=data.test,
@@ -48,10 +52,10 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         per_class=options.per_class,
         nimg=options.nimg,
         recipe=recipe,
-        generated=_generated(options, data, console),
+        generated=generated,
     )
     accuracies = fitted(made, out, console, workers=options.workers, force=options.force)
-    found = report(made, accuracies, out, recipe=options.recipe)
+    found = report(made, accuracies, out, recipe=options.recipe, doubts=doubts)
     for line in table(accuracies):
         console.say(line)
     for card in found.cards:
@@ -59,9 +63,11 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     for card in found.cards[-found.gauges :] if found.gauges else ():
         console.say(card.line())
     for warning in found.verdict.warnings:
-        console.warn(warning)
+        if warning not in doubts:  # these were said before the work began
+            console.warn(warning)
+    told = {"verdict": found.verdict.word, "text": found.verdict.text, "warnings": list(found.verdict.warnings)}
     console.say(f"verdict: {found.verdict.text}")
-    console.result({"verdict": found.verdict.word, "text": found.verdict.text})
+    console.result(told)
     console.say(f"page: {out / page.NAME}")
     return 0
 
@@ -95,7 +101,8 @@ class Data:
     train: Labelled
     test: Labelled
     classes: tuple[str, ...]
-    sources: tuple[tuple[LabelledPictures, np.ndarray], ...]  # what they were read from, and which are test pictures
+    real: LabelledPictures
+    held: provenance.Held
 
 
 def _read(options: EvalOptions, console: Console) -> Data:
@@ -107,22 +114,34 @@ def _read(options: EvalOptions, console: Console) -> Data:
     if not read.classes:
         raise InputError(f"the pictures of {options.data} have no classes", expected="a folder a class, or labels.csv")
     real = _matched(read, read.classes)
+    _refuse_grown(read)
     if options.test is None:
         apart = aside(real)
         train, test = real.take(~apart), real.take(apart)
-        sources = ((read, apart),)
+        held = [(read, apart)]
         console.say(f"{len(test):,} pictures, {APART:.0%} of each class, are kept aside for the test")
         if not len(test):
             raise InputError("each class has one picture", remedy="name real test pictures with --test")
     else:
         tests = LabelledPictures(options.test, size=read.size, channels=read.channels)
+        _refuse_grown(tests)
         train, test = real, _matched(tests, read.classes)
-        sources = ((tests, np.ones(len(test), bool)),)
+        held = [(tests, np.ones(len(test), bool))]
     twice = shared(train, test)
     if twice.any():
         console.warn(f"{twice.sum():,} training pictures are test pictures, too, and are left out of the training")
         train = train.take(~twice)
-    return Data(train, test, read.classes, sources)
+    return Data(train, test, read.classes, read, held)
+
+
+def _refuse_grown(read: LabelledPictures) -> None:
+    """What was made from a picture would be learnt from on one side and tested on on the other."""
+    if made := provenance.listed(read).made:
+        raise InputError(
+            f"{made:,} of the {len(read):,} pictures of {read.source} were made by gantk run augment",
+            expected="real pictures",
+            remedy="name the data that they were made from, and this as the synthetic pictures",
+        )
 
 
 def _suited(height: int, width: int) -> tuple[int, int]:
@@ -148,62 +167,76 @@ def _matched(read: LabelledPictures, classes: Sequence[str]) -> Labelled:
     return Labelled(np.stack(list(read.pictures())), numbers[read.labels])
 
 
-def _generated(options: EvalOptions, data: Data, console: Console) -> trial.Generated:
-    """Where generated pictures come from; none of them may have been made from test pictures.
+def _generated(options: EvalOptions, data: Data, console: Console) -> tuple[trial.Generated, list[str]]:
+    """Where generated pictures come from, and what may be wrong with a gain by them, a line each.
 
     Raises:
-        InputError: they were.
+        InputError: they were made from test pictures.
     """
     if options.synthetic is not None:
-        height, width, channels = data.train.pictures.shape[1:]
-        read = LabelledPictures(options.synthetic, size=(height, width), channels=channels)
-        made = _matched(read, data.classes)
-        if count := int(shared(made, data.test).sum()):
-            raise InputError(
-                f"{count:,} of the synthetic pictures are test pictures",
-                expected="none: a test on them would say nothing",
-                remedy="make them from the training part, and name other test pictures with --test",
-            )
-        if copies := int(shared(made, data.train).sum()):
-            console.warn(f"{copies:,} of {len(made):,} synthetic pictures are copies of training pictures")
+        made, doubts = _given(options.synthetic, data, console)
         if options.per_class is not None:
-            console.warn("the synthetic pictures may come from more training pictures than --per-class leaves")
-        return trial.Given(made, options.synthetic.name)
+            doubts.append("the synthetic pictures may come from more training pictures than --per-class leaves")
+        return made, doubts
     if options.model is None:
-        return trial.FittedInside({"nimg": options.gan_nimg})
-    model = Fitted(find("augment", options.model))
-    seen = sum(_known(model, read, rows) for read, rows in data.sources)
-    if seen:
+        return trial.FittedInside({"nimg": options.gan_nimg}), []
+    found, doubts = find("augment", options.model), []
+    model = Fitted(found)
+    if seen := provenance.known(model, data.held):
         raise InputError(
             f"the model {options.model} was fitted on {seen:,} of the {len(data.test):,} test pictures",
             expected="none of them",
             remedy="name other test pictures with --test, or leave out --model: then one is fitted without them",
         )
-    assert options.data is not None
-    whole = LabelledPictures(options.data, size=model.size, channels=model.channels)
-    strange = len(model.trained_on) - len(model.trained_on & _prints(whole))
-    if strange or not model.trained_on:
-        console.warn(
+    if not model.trained_on:
+        doubts.append("the model does not say what it was fitted on: a gain may be that of further pictures")
+    elif strange := provenance.strangers(model, data.real.source):
+        doubts.append(
             f"the model was fitted on {strange:,} pictures that are none of the training pictures: a gain may be theirs"
-            if strange
-            else "the model does not say what it was fitted on: a gain may be that of further pictures"
         )
     if options.per_class is not None:
-        console.warn("the model was fitted on more pictures than --per-class leaves to the other arms")
-    return trial.ByModel(options.model)
+        doubts.append("the model was fitted on more pictures than --per-class leaves to the other arms")
+    return trial.ByModel(options.model, model_hash(found)), doubts
 
 
-def _known(model: Fitted, read: LabelledPictures, rows: np.ndarray) -> int:
-    """How many of these rows of a source the model was fitted on: they are read as it read them."""
-    same = read.size == model.size and read.channels == model.channels
-    again = read if same else LabelledPictures(read.source, size=model.size, channels=model.channels)
-    return sum(model.knows(picture) for picture in again.pictures(np.flatnonzero(rows)))
+def _given(source: Path, data: Data, console: Console) -> tuple[trial.Given, list[str]]:
+    """Synthetic pictures without those that come from test pictures, and doubts about the others.
 
-
-def _prints(read: LabelledPictures) -> set[str]:
-    from gantk_augment.fit import fingerprint
-
-    return {fingerprint(picture) for picture in read.pictures()}
+    Raises:
+        InputError: some are test pictures, or none is left.
+    """
+    height, width, channels = data.train.pictures.shape[1:]
+    read = LabelledPictures(source, size=(height, width), channels=channels)
+    whole = _matched(read, data.classes)
+    found = provenance.origins(whole, provenance.listed(read), data.real, data.train, data.test, data.held)
+    counts = Counter(found)
+    copies, leaks = counts["copy"], counts["test"]
+    left_out = [f"{copies:,} copies of real pictures"] * bool(copies)
+    left_out += [f"{leaks:,} made from test pictures"] * bool(leaks)
+    made = whole.take(np.isin(found, ("train", "unknown")))
+    if not len(made):
+        raise InputError(
+            f"no synthetic picture of {source} can be shown: {' and '.join(left_out)}",
+            expected="pictures made from training pictures",
+            remedy="name test pictures with --test that they were not made from",
+        )
+    if count := int(shared(made, data.test).sum()):
+        raise InputError(
+            f"{count:,} of the synthetic pictures are test pictures",
+            expected="none: a test on them would say nothing",
+            remedy="make them from the training part, and name other test pictures with --test",
+        )
+    name = source.name
+    if left_out:
+        name = f"{source.name} without {' and '.join(left_out)}"
+        console.say(f"{len(made):,} synthetic pictures are shown: {name}")
+    if same := int(shared(made, data.train).sum()):
+        console.warn(f"{same:,} of {len(made):,} synthetic pictures are copies of training pictures")
+    doubts = []
+    if counts["unknown"]:
+        what = f"what {counts['unknown']:,} of the {len(made):,} synthetic pictures were made from is not known"
+        doubts.append(f"{what}: if test pictures are among it, a gain may be theirs")
+    return trial.Given(made, name), doubts
 
 
 # ---- the report ----
@@ -218,8 +251,15 @@ class Report:
     gauges: int
 
 
-def report(made: trial.Trial, accuracies: Mapping[str, Sequence[float]], out: Path, *, recipe: str) -> Report:
-    """Judge, and write verdict.json and verdict.html into `out`."""
+def report(
+    made: trial.Trial,
+    accuracies: Mapping[str, Sequence[float]],
+    out: Path,
+    *,
+    recipe: str,
+    doubts: Sequence[str] = (),
+) -> Report:
+    """Judge, and write verdict.json and verdict.html into `out`; `doubts` are of `verdict.judge`."""
     first = made.seeds[0]
     pool, real = made.pool(first, out), made.real(first)
     protocol: dict[str, str | int | float] = {
@@ -235,7 +275,7 @@ def report(made: trial.Trial, accuracies: Mapping[str, Sequence[float]], out: Pa
         "generated": str(made.generated.facts["generated"]),
         "share": pool.share,
     }
-    verdict = judge(accuracies)
+    verdict = judge(accuracies, doubts)
     figures = cards(accuracies, verdict, len(made.test), protocol)
     gauges, sheet = _described(made, pool.made, real, first)
     whole = {

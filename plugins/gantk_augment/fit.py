@@ -6,6 +6,7 @@ The generator is the task generate's, reached by its name like any other task.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,15 @@ def _card(config: AugmentConfig, data: Any, found: Mapping[str, Any]) -> str:
 def fingerprint(picture: np.ndarray) -> str:
     """SHA-256 of a picture's shape and pixels, uint8 H,W,C."""
     return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
+
+
+def model_hash(model: Model) -> str:
+    """SHA-256 of a model's config and weights: a name and a place say little of what is there."""
+    digest = hashlib.sha256(json.dumps(dict(model.config), sort_keys=True, default=str).encode())
+    for variant, weights in sorted(model.weights.items()):
+        for key, tensor in sorted(weights.items()):
+            digest.update(f"{variant}/{key}/{tensor.dtype}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Fitted:

@@ -63,9 +63,19 @@ def read(path: Path, *, torn: bool = False) -> Manifest:
         InputError: it cannot be read, or is no manifest of this version.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return understood(content, path, torn=torn)
+
+
+def understood(content: bytes, path: Path, *, torn: bool = False) -> Manifest:
+    """`read`, of a file's content.
+
+    Raises:
+        InputError: it is no manifest of this version.
+    """
+    lines = content.splitlines(keepends=True)
     if torn and lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     rows = []

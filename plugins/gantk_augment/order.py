@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata as metadata
 import json
 import os
@@ -192,17 +191,13 @@ def _versions() -> dict[str, str]:
 
 
 def _models(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """A hash of each policy's model: a name and a place say little of what is there."""
-    from gantoolkit.model import find
-
+    """A hash of each policy's model."""
     if "gan" not in settings:
         return {}
-    model = find(None, settings["gan"]["model"])
-    digest = hashlib.sha256(json.dumps(dict(model.config), sort_keys=True, default=str).encode())
-    for variant, weights in sorted(model.weights.items()):
-        for key, tensor in sorted(weights.items()):
-            digest.update(f"{variant}/{key}/{tensor.dtype}".encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return {"gan": digest.hexdigest()}
+    from gantk_augment.fit import model_hash
+    from gantoolkit.model import find
+
+    return {"gan": model_hash(find(None, settings["gan"]["model"]))}
 
 
 def _usual_suffix(source: Source) -> str:

@@ -62,13 +62,19 @@ class Given:
 
 @dataclass(frozen=True)
 class ByModel:
-    """Pictures by one fitted model; other ones for every repetition."""
+    """Pictures by one fitted model; other ones for every repetition.
+
+    Attributes:
+        model: its name or place.
+        sha256: what is there: another model under the same name makes another trial.
+    """
 
     model: str
+    sha256: str
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"generated": f"by {self.model}"}
+        return {"generated": f"by {self.model}", "model": self.sha256}
 
     def pool(self, trial: Trial, real: Labelled, seed: int, folder: Path) -> Pool:
         from gantoolkit.model import find

@@ -117,7 +117,7 @@ def gain(arm: str, than: str, values: Sequence[float], others: Sequence[float]) 
     return Gain(arm, than, differences, float(np.mean(differences)), interval, word)
 
 
-def judge(accuracies: Mapping[str, Sequence[float]]) -> Verdict:
+def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = ()) -> Verdict:
     """The verdict on generated pictures.
 
     What they add to classic augmentation decides, because classic augmentation is free. Where that cannot be told
@@ -126,6 +126,8 @@ def judge(accuracies: Mapping[str, Sequence[float]]) -> Verdict:
 
     Args:
         accuracies: of the arms real, classic, gan and both, one for each repetition in the same order, in 0..1.
+        doubts: why a gain may not be what it looks like. They are the first warnings, and "use it" is not said
+            without them.
     """
     gains = tuple(gain(arm, than, accuracies[arm], accuracies[than]) for arm, than in PAIRS)
     on_classic, on_real, _ = gains
@@ -135,12 +137,14 @@ def judge(accuracies: Mapping[str, Sequence[float]]) -> Verdict:
     elif on_real.word != word:
         text += f"; {on_real.text}"
     repetitions = len(on_classic.differences)
-    warnings = []
+    warnings = [*doubts]
     if repetitions < FEWEST:
         warnings.append(f"only {repetitions} repetitions: the intervals are wide; {FEWEST} are the least to rely on")
     for each in gains:
         if each.interval is None:
             warnings.append(f"{each.arm} - {each.than}: all differences are equal, which says nothing of their spread")
+    if word == "use it" and doubts:
+        text += f"; but {'; '.join(doubts)}"
     return Verdict(word, f"{word}. {text[0].upper()}{text[1:]}", gains, tuple(warnings))
 
 

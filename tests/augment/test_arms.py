@@ -12,7 +12,7 @@ import pytest
 
 from gantk_augment import trial as trials
 from gantk_augment.arms import ARMS, Labelled, Pool, Transform, aside, fit_arm, shared, subsample
-from gantk_augment.trial import Given, Trial
+from gantk_augment.trial import ByModel, Given, Trial
 from gantk_augment.verdict import judge
 from gantoolkit.errors import InputError, UsageError
 
@@ -170,6 +170,11 @@ def test_another_trial_in_the_folder_is_refused_unless_forced(
     trials.run(other, tmp_path, force=True, on_start=counted.append)
     trials.run(other, tmp_path, on_start=counted.append)
     assert counted == [2 * 5, 0]
+
+
+def test_another_model_under_the_same_name_is_another_trial(digits: Labelled) -> None:
+    one, other = (made_trial(digits, digits, generated=ByModel("m", sha)).facts for sha in ("a1", "b2"))
+    assert one["generated"] == other["generated"] and one != other
 
 
 def test_folders_that_are_not_a_trials_are_kept(digits: Labelled, tmp_path: Path, without_recipes: None) -> None:

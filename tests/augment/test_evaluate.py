@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gantk_augment import evaluate as evaluation
-from gantk_augment import page
+from gantk_augment import manifest, page, provenance
 from gantk_augment.arms import Labelled, aside, shared
 from gantk_augment.fit import Fitted, fingerprint
 from gantk_augment.trial import FITS, FittedInside, Trial
@@ -19,6 +19,7 @@ from gantk_augment.verdict import judge
 from gantoolkit.archives import write_archive
 from gantoolkit.cli import call
 from gantoolkit.model import Model
+from tests.augment.data_sets import save
 
 FLIP = """
 __version__: "2.0.8"
@@ -137,6 +138,7 @@ def test_a_model_that_saw_test_pictures_is_refused_and_one_of_other_pictures_war
     sets: dict[str, Path], digits: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(evaluation, "find", lambda task, name: name)
+    monkeypatch.setattr(evaluation, "model_hash", lambda model: model)
 
     def fitted_on(rows: np.ndarray) -> int:
         monkeypatch.setattr(evaluation, "Fitted", lambda model: Stub(digits.take(rows)))
@@ -159,6 +161,110 @@ def test_a_model_that_saw_test_pictures_is_refused_and_one_of_other_pictures_war
     assert "none of the training" not in capsys.readouterr().err
 
 
+# ---- synthetic pictures, and what they were made from ----
+
+
+def grown(sets: dict[str, Path], tmp_path: Path, *words: str) -> Path:
+    """The training pictures with the mirror image of each."""
+    (tmp_path / "mirror.yaml").write_text(FLIP.replace("0.1", "1.0"))
+    given = ["--recipe", str(tmp_path / "mirror.yaml"), "--workers", "1", "--quiet", *words]
+    assert call(["run", "augment", str(sets["train"]), "-o", str(tmp_path / "grown"), *given]) == 0
+    return tmp_path / "grown"
+
+
+@pytest.fixture
+def won(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fitted, and generated pictures win."""
+    accuracies = {"real": [0.5, 0.51], "classic": [0.5, 0.51], "gan": [0.8, 0.82], "both": [0.8, 0.82]}
+    monkeypatch.setattr(evaluation, "fitted", lambda made, out, *_, **__: out.mkdir(exist_ok=True) or accuracies)
+
+
+def shown(sets: dict[str, Path]) -> list[str]:
+    with np.load(sets["out"] / "generated" / "seed-0.npz") as pool:
+        return sorted(map(fingerprint, pool["pictures"]))
+
+
+@pytest.mark.usefixtures("won")
+@pytest.mark.parametrize("words", [(), ("--no-originals",)])
+def test_pictures_made_from_pictures_kept_aside_are_not_shown_and_copies_are_not_synthetic(
+    sets: dict[str, Path], digits: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert evaluate(sets, sets["train"], grown(sets, tmp_path, *words)) == 0
+    data = digits.take(np.arange(300))
+    apart = aside(data)
+    assert shown(sets) == sorted(map(fingerprint, data.pictures[~apart, :, ::-1]))
+    heard = capsys.readouterr()
+    assert f"{apart.sum()} made from test pictures" in heard.out and "not known" not in heard.err
+    whole = json.loads((sets["out"] / "verdict.json").read_text())
+    assert f"{apart.sum()} made from test pictures" in whole["cards"][0]["protocol"]["generated"]
+
+
+@pytest.mark.usefixtures("won")
+def test_pictures_made_from_other_data_than_those_kept_aside_are_all_shown(
+    sets: dict[str, Path], digits: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(sets, sets["train"], grown(sets, tmp_path), "--test", sets["test"]) == 0
+    assert shown(sets) == sorted(map(fingerprint, digits.pictures[:300, :, ::-1]))
+    assert "not known" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("won")
+def test_a_gain_by_pictures_of_unknown_origin_is_never_told_without_that(
+    sets: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(sets, sets["train"], sets["new"], "--json") == 0
+    heard = capsys.readouterr()
+    doubt = "what 200 of the 200 synthetic pictures were made from is not known"
+    assert heard.err.count(doubt) == 1
+    told = next(row for row in map(json.loads, heard.out.splitlines()) if "verdict" in row)
+    whole = json.loads((sets["out"] / "verdict.json").read_text())
+    for found in (told, whole):
+        assert found["text"].startswith("use it. ") and doubt in found["text"] and doubt in found["warnings"][0]
+    assert doubt in (sets["out"] / page.NAME).read_text().partition("<h2>")[0]
+
+
+@pytest.mark.usefixtures("won")
+def test_a_generators_pictures_are_judged_by_what_it_was_fitted_on(
+    sets: dict[str, Path], digits: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder, data = tmp_path / "made", digits.take(np.arange(300))
+    header = {"manifest": 1, "policies": {"gan": {"model": "m"}}, "models": {"gan": "the same"}}
+    lines = [manifest.dump(header)]
+    for index in range(20):
+        file = f"digit {digits.labels[600 + index]}/gan-{index}.png"
+        save(folder / file, digits.pictures[600 + index])
+        row = dict.fromkeys(manifest.REQUIRED) | {"file": file, "sha256": "", "index": index, "stem": f"gan-{index}"}
+        lines.append(manifest.dump(row | {"policy": "gan"}))
+    (folder / manifest.NAME).write_bytes(b"".join(lines))
+
+    def heard(*words: object) -> str:
+        code = evaluate(sets, sets["train"], folder, *words)
+        heard = capsys.readouterr()
+        assert (code == 3) == ("no synthetic picture" in heard.err)
+        return heard.err
+
+    assert "what 20 of the 20" in heard()  # there is no model m
+    monkeypatch.setattr(provenance, "find", lambda task, name: name)
+    monkeypatch.setattr(provenance, "Fitted", lambda model: Stub(known))
+    known = data
+    monkeypatch.setattr(provenance, "model_hash", lambda model: "another")
+    assert "what 20 of the 20" in heard()
+    monkeypatch.setattr(provenance, "model_hash", lambda model: "the same")
+    assert "20 made from test pictures" in heard()
+    assert "not known" not in heard("--test", sets["test"])
+    known = data.take(~aside(data))
+    assert "not known" not in heard()
+
+
+def test_grown_data_are_no_real_pictures(
+    sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = grown(sets, tmp_path)
+    assert [evaluate(sets, tree), evaluate(sets, sets["train"], "--test", tree)] == [3, 3]
+    assert capsys.readouterr().err.count("300 of the 600 pictures") == 2
+
+
 def test_what_cannot_be_measured_is_said_on_one_line(
     sets: dict[str, Path], digits: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,7 +282,7 @@ def test_what_cannot_be_measured_is_said_on_one_line(
     ]
     assert codes == [2, 2, 3, 3, 3, 2]
     heard = capsys.readouterr().err
-    assert "Traceback" not in heard and len(heard.strip().splitlines()) == len(codes) + 1  # a warning
+    assert "Traceback" not in heard and len(heard.strip().splitlines()) == len(codes) + 2  # two warnings
     assert "have no classes" in heard and "a class that the data lack" in heard
 
 
