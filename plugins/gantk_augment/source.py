@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,12 +16,16 @@ from gantk_augment.sink import Sink
 from gantoolkit.decoders import is_picture
 from gantoolkit.errors import InputError
 from gantoolkit.layouts import TABLES, Layout, common_folder, find_by_name, read_layout
-from gantoolkit.store import Store
+from gantoolkit.store import Problem, Store
 from gantoolkit.task import DataReport
 
 __all__ = ["Source", "check", "open_source"]
 
 IMAGES, MASKS = "images/", "masks/"
+UNREAD = {  # labels of layouts that are not read, and how to tell them from captions and notes of that suffix
+    ".txt": ("YOLO", re.compile(rb"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*(\n|$)")),
+    ".xml": ("Pascal VOC", re.compile(rb"[^\0]{,200}<annotation[\s>]")),
+}
 
 
 def open_source(path: Path) -> Source:
@@ -33,6 +39,8 @@ def open_source(path: Path) -> Source:
         store.files.remove(name)
         store.problems.append((ascii(name), "the name is not plain text, and no table could hold it"))
     source = _coco(store) or _pairs(store) or _labelled(store)
+    if source.kind != "coco":
+        source.problems += _unread(store)
     if not source.names:
         problem = f": {source.problems[0][0]}: {source.problems[0][1]}" if source.problems else ""
         raise InputError(f"nothing in {path} is usable{problem}", expected="pictures, with their labels")
@@ -40,6 +48,26 @@ def open_source(path: Path) -> Source:
     if alone:
         source.notes.append(f"{len(alone)} of the classes have a single picture: {_some(alone)}")
     return source
+
+
+def _unread(store: Store) -> list[Problem]:
+    """Label files beside pictures that would be left behind, a line for each kind."""
+    stems = {PurePosixPath(name).stem for name in store.files if is_picture(name)}
+    found: list[Problem] = []
+    for suffix, (layout, looks) in UNREAD.items():
+        files = [n for n in store.files if n.lower().endswith(suffix) and PurePosixPath(n).stem in stems]
+        if looks.match(_content(store, files)):
+            found.append((files[0], f"{len(files):,} label files of {layout} are not read; convert them to COCO"))
+    return found
+
+
+def _content(store: Store, names: Sequence[str]) -> bytes:
+    """Of the first file that holds anything and can be read; of a picture without objects YOLO's file is empty."""
+    for name in names:
+        with suppress(InputError):
+            if content := store.read(name).strip():
+                return content
+    return b""
 
 
 def _writable(name: str) -> bool:

@@ -32,7 +32,7 @@ CELL = 128  # pixels of a sample's longer side on the sheet
 
 
 def run(options: RunOptions, console: Console) -> int:
-    """Make what was asked for; 0 done, 3 nothing could be made, 4 some of it could not."""
+    """Make what was asked for; 0 done, 3 nothing could be made, 4 some of it could not (a dry run: could not be)."""
     from gantk_augment.source import open_source
 
     if options.data is None:
@@ -87,8 +87,8 @@ def _say_plan(order: Order, source: Source, console: Console) -> int:
     new = sum(row.policy != ORIGINAL for row in order.rows)
     console.say(f"{len(order.rows):,} pictures, {new:,} of them new; nothing was written")
     for file, why in source.problems[:SHOWN]:
-        console.warn(f"{file}: {why}")
-    return 0
+        console.warn(f"error: {file}: {why}")
+    return 4 if source.problems else 0
 
 
 def _preview(order: Order, source: Source, options: RunOptions, console: Console) -> int:

@@ -176,6 +176,31 @@ def test_a_damaged_annotation_file_is_said(tmp_path: Path) -> None:
     assert "annotations.json: the file is not JSON" in problems(tmp_path)
 
 
+YOLO = b"0 0.5 0.5 0.25 0.125\n1 .1 2e-1 0.1 1\n"
+VOC = b'<?xml version="1.0"?>\n<annotation>\n<object><name>red</name></object></annotation>'
+
+
+@pytest.mark.parametrize(
+    ("make", "content", "suffix", "said"),
+    [
+        (data_sets.class_folders, YOLO, ".txt", "3 label files of YOLO are not read; convert them to COCO"),
+        (data_sets.pairs, VOC, ".xml", "3 label files of Pascal VOC are not read; convert them to COCO"),
+        (data_sets.coco, YOLO, ".txt", ""),  # what COCO says counts
+        (data_sets.class_folders, b"2 red discs on a ground of 0.5 grey", ".txt", ""),
+    ],
+)
+def test_labels_of_layouts_that_are_not_read_are_named(
+    tmp_path: Path, make: Any, content: bytes, suffix: str, said: str
+) -> None:
+    pictures = sorted(make(tmp_path).rglob("*.[pj]*g"))[:3]
+    for number, picture in enumerate(pictures):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        place = tmp_path / "labels" if make is data_sets.pairs else picture.parent
+        (place / picture.name).with_suffix(suffix).write_bytes(content if number else b"")  # a picture of nothing
+    (tmp_path / f"readme{suffix}").write_bytes(content)
+    assert problems(tmp_path).partition(": ")[2] == said
+
+
 def test_hostile_names_in_a_zip(tmp_path: Path) -> None:
     target = zipped(data_sets.class_folders(tmp_path / "data"), tmp_path / "data.zip")
     with zipfile.ZipFile(target, "a") as archive:

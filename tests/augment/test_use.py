@@ -84,6 +84,14 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, data: Path, noise: 
     assert console.results[0] == {"class": "blue", "original": 3, "noise": 2}
 
 
+def test_a_dry_run_tells_what_would_be_left_out(tmp_path: Path, data: Path, noise: Path) -> None:
+    (data / "red" / "red-0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    code, console = grow(data, tmp_path / "out", noise, dry_run=True)
+    assert (code, len(console.warned)) == (4, 1) and "1 label files of YOLO" in console.warned[0]
+    code, console = grow(data, tmp_path / "out", noise)
+    assert (code, len(console.warned)) == (4, 1) and "1 label files of YOLO" in console.warned[0]
+
+
 def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, data: Path, noise: Path) -> None:
     out = tmp_path / "out"
     for options, fragment in (
