@@ -25,6 +25,8 @@ class Thing:
         box: None where only a mask or keypoints say where it is.
         mask: bool (H, W), None without.
         keypoints: float32 (P, 3): x, y in pixels, and 0 not there, 1 hidden, 2 seen; None without.
+        partners: for each keypoint the one that it becomes in a mirrored picture, as a left eye becomes a right one; ()
+            where all stay what they are.
         extra: whatever else the data set says of it, kept as it is.
     """
 
@@ -33,6 +35,7 @@ class Thing:
     mask: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    partners: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

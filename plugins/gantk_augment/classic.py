@@ -18,6 +18,7 @@ from gantoolkit.samples import Box, Made, Request, Sample, Thing
 MIN_VISIBILITY = 0.2  # of a box's area; below, what is left of the object is rarely to be told by anyone
 SHORT = 64  # numbers: longer parameters (a map of noise) follow from the seed, and the manifest has no room for them
 GIVEN = {"shape", "interpolation", "fill", "fill_mask", "output_shape", "result_shape", "bbox_matrix", "matrix_bbox"}
+PROBES = np.stack(np.meshgrid([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]), -1).reshape(-1, 2)  # of width and height
 # where albumentations uses cv2.resize, whose INTER_NEAREST moves a mask by up to half a pixel, and not a warp
 RESIZING = ("albumentations.augmentations.crops.", "albumentations.augmentations.geometric.resize")
 # these work on 8 bits inside, whatever they are given: a deeper picture would come back with 256 levels
@@ -32,7 +33,8 @@ class Classic:
     """Changes samples by a recipe.
 
     Boxes are cut at the picture's edge, and a thing of whose box less than a fifth is left goes with its mask and
-    keypoints. Keypoints that leave the picture are not there any more. Transforms of colour leave alpha and masks
+    keypoints. Keypoints that leave the picture are not there any more; those of
+    a mirrored picture change places with their partners. Transforms of colour leave alpha and masks
     alone. A 16-bit picture goes through float32 and stays 16-bit.
 
     Args:
@@ -151,7 +153,7 @@ class Classic:
         if sample.mask is not None:
             data["mask"] = sample.mask
         if sample.things:
-            data.update(_targets(sample.things))
+            data.update(_targets(sample.things, picture.shape[:2]))
         self._seed(seed)
         for leaf in leaves:
             leaf.params = {}  # of the sample before
@@ -192,8 +194,12 @@ def _whole(done: Mapping[str, Any], source: np.ndarray, alpha: bool) -> np.ndarr
     return image
 
 
-def _targets(things: Sequence[Thing]) -> dict[str, np.ndarray]:
-    """Boxes, masks and keypoints as albumentations takes them; the last column says whose they are."""
+def _targets(things: Sequence[Thing], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Boxes, masks and keypoints as albumentations takes them; the last column says whose they are.
+
+    Where a mirrored picture would have other keypoints, nine points of the picture (H, W) go along, numbered from -1
+    down: they tell what was done to it, by whatever transforms.
+    """
     data = {}
     boxes = [(*thing.box, i) for i, thing in enumerate(things) if thing.box is not None]
     if boxes:
@@ -207,7 +213,20 @@ def _targets(things: Sequence[Thing]) -> dict[str, np.ndarray]:
         there = np.flatnonzero(rows[:, 2] > 0)
         if len(there):
             data["keypoints"] = np.column_stack([rows[there, :2], there]).astype(np.float64)
+            if any(thing.partners for thing in things):
+                probes = np.column_stack([PROBES * size[::-1], -1 - np.arange(len(PROBES))])
+                data["keypoints"] = np.concatenate([data["keypoints"], probes])
     return data
+
+
+def _is_mirrored(points: Mapping[int, np.ndarray]) -> bool:
+    """Whether the probes among the keypoints (x, y by number) are mirrored: the map that fits them best turns over."""
+    there = [number for number in points if number < 0]
+    if len(there) < 3:  # most were in holes that were cut out
+        return False
+    before = np.column_stack([PROBES[[-1 - number for number in there]], np.ones(len(there))])
+    after = np.array([points[number] for number in there])
+    return bool(np.linalg.det(np.linalg.lstsq(before, after, rcond=None)[0][:2]) < -1e-6)
 
 
 def _things(things: Sequence[Thing], done: Mapping[str, Any]) -> tuple[Thing, ...]:
@@ -216,6 +235,7 @@ def _things(things: Sequence[Thing], done: Mapping[str, Any]) -> tuple[Thing, ..
     # the first of a number is the thing itself
     boxes = {int(row[4]): tuple(round(float(v), 3) for v in row[:4]) for row in reversed(done.get("bboxes", ()))}
     points = {int(row[2]): row[:2] for row in reversed(done.get("keypoints", ()))}
+    mirrored = _is_mirrored(points)
     masks = iter(done.get("masks", ()))
     kept, first = [], 0
     for i, thing in enumerate(things):
@@ -227,7 +247,7 @@ def _things(things: Sequence[Thing], done: Mapping[str, Any]) -> tuple[Thing, ..
             for k, (_, _, seen) in enumerate(thing.keypoints):
                 x, y = points.get(first + k, (-1.0, -1.0))
                 if 0 <= x < width and 0 <= y < height:
-                    keypoints[k] = x, y, seen
+                    keypoints[thing.partners[k] if mirrored and thing.partners else k] = x, y, seen
             first += len(thing.keypoints)
         if thing.box is not None and box is None:
             continue
@@ -237,7 +257,7 @@ def _things(things: Sequence[Thing], done: Mapping[str, Any]) -> tuple[Thing, ..
             continue
         if box is not None and mask is not None:
             box = _snug(box, mask, thing)
-        kept.append(Thing(thing.category, box, mask, keypoints, thing.extra))  # type: ignore[arg-type]
+        kept.append(Thing(thing.category, box, mask, keypoints, thing.extra, thing.partners))  # type: ignore[arg-type]
     return tuple(kept)
 
 

@@ -6,6 +6,7 @@ Format: cocodataset.org/#format-data. A box is x, y, width, height there; `sampl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from gantoolkit.samples import Thing
 OWN = ("id", "image_id", "category_id", "bbox", "segmentation", "keypoints", "num_keypoints", "area")
 ROUNDING = 1.0  # pixels: a box that sticks out by less is cut without a word
 DIGITS = 3  # of coordinates that are written
+# in the name of a keypoint: left_eye, RIGHT KNEE, l_hip, hip-r, LEar, earL
+SIDE = re.compile(r"(?i:left|right)|(?<![A-Za-z])[LlRr](?![a-z])|(?<=[a-z])[LR](?![A-Za-z])")
+OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Document:
     Attributes:
         head: all of it but pictures and annotations.
         categories: name of each number.
+        partners: of the keypoints of each category whose names tell left from right, as `Thing` has them.
         images: what it says of each picture, by its name in the file; checked by `tidy` before it is used.
         annotations: of each picture, by the same name.
         problems: in words, by kind: what is left out of the above.
@@ -36,6 +41,7 @@ class Document:
 
     head: dict[str, Any]
     categories: dict[int, str] = field(default_factory=dict)
+    partners: dict[int, tuple[int, ...]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     annotations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -70,6 +76,8 @@ def parse(text: str) -> Document | None:
             document.refuse("categories", f"two categories have the number {category['id']}; the first one counts")
         else:
             document.categories[category["id"]] = str(category["name"])
+            if found := partners(category.get("keypoints")):
+                document.partners[category["id"]] = found
     names = _images(document, content["images"])
     for annotation in content["annotations"]:
         if not isinstance(annotation, dict) or type(annotation.get("image_id")) not in (int, str):
@@ -80,6 +88,17 @@ def parse(text: str) -> Document | None:
         elif name := names[annotation["image_id"]]:
             document.annotations[name].append(annotation)
     return document
+
+
+def partners(names: Any) -> tuple[int, ...]:
+    """Of each keypoint the one whose name says the other side, else itself; () where no name has another side."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    places = {name.casefold(): place for place, name in enumerate(names)}
+    mirrored = [SIDE.sub(lambda side: OTHER[side[0].lower()], name).casefold() for name in names]
+    found = tuple(places.get(name, place) for place, name in enumerate(mirrored))
+    paired = all(found[other] == place for place, other in enumerate(found))  # not where two have one name
+    return found if paired and found != tuple(range(len(names))) else ()
 
 
 def _images(document: Document, images: Sequence[Any]) -> dict[int | str, str]:
@@ -167,19 +186,24 @@ def size_of(image: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def to_thing(annotation: Mapping[str, Any], height: int, width: int) -> Thing:
-    """The object of a tidy annotation, in a picture of that size.
+def to_thing(
+    annotation: Mapping[str, Any], height: int, width: int, partners: Mapping[int, tuple[int, ...]] | None = None
+) -> Thing:
+    """The object of a tidy annotation, in a picture of that size; `partners` are a document's.
 
     Raises:
         InputError: its mask is malformed.
     """
     box, mask, points = annotation.get("bbox"), annotation.get("segmentation"), annotation.get("keypoints")
+    keypoints = None if points is None else np.array(points, np.float32).reshape(-1, 3)
+    pairs = (partners or {}).get(annotation["category_id"], ())
     return Thing(
         annotation["category_id"],
         None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3]),
         None if mask is None else rle.to_mask(mask, height, width),
-        None if points is None else np.array(points, np.float32).reshape(-1, 3),
+        keypoints,
         {key: value for key, value in annotation.items() if key not in OWN},
+        pairs if keypoints is not None and len(keypoints) == len(pairs) else (),
     )
 
 

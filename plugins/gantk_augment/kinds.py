@@ -118,10 +118,11 @@ class Table(Source):
 
 @dataclass
 class Coco(Source):
-    """Pictures with objects in them: `images` and tidy `annotations` by index."""
+    """Pictures with objects in them: `images` and tidy `annotations` by index, `partners` of keypoints by category."""
 
     images: Sequence[Mapping[str, Any]] = ()
     annotations: Sequence[Sequence[Mapping[str, Any]]] = ()
+    partners: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def row(self, index: int) -> dict[str, Any]:
         told = {"image": dict(self.images[index]), "annotations": [dict(a) for a in self.annotations[index]]}
@@ -136,7 +137,7 @@ class Coco(Source):
             expected = f"{said[1]} x {said[0]}, as its annotations say"
             raise InputError(f"{name} has another size", expected=expected, actual=f"{width} x {height}")
         try:
-            things = tuple(coco.to_thing(annotation, height, width) for annotation in self.annotations[index])
+            things = tuple(coco.to_thing(a, height, width, self.partners) for a in self.annotations[index])
         except InputError as error:
             raise InputError(f"a mask of {name} is damaged: {error}") from error
         return Sample(picture, things=things)

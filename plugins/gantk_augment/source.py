@@ -152,7 +152,7 @@ def _coco(store: Store) -> Source | None:
     return Coco(
         "coco", store, sink, base, tuple(names[i] for i in sorted(found)), [None] * len(found),
         categories=document.categories, problems=layout.problems, notes=layout.notes,
-        images=images, annotations=annotations,
+        images=images, annotations=annotations, partners=document.partners,
     )  # fmt: skip
 
 

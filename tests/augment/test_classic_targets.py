@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gantk_augment import recipes
+from gantk_augment import coco, recipes
 from gantk_augment.classic import Classic
 from gantoolkit.samples import Sample, Thing
 from tests.augment.test_classic import FLIP, make, noise, recipe
@@ -140,6 +143,66 @@ def test_known_answers_of_a_flip() -> None:
     np.testing.assert_array_equal(first.keypoints, [[45, 5, 2], [38, 9, 1], [0, 0, 0]])
     assert first.mask is not None and first.mask.dtype == bool
     assert first.keypoints is not None and first.keypoints.dtype == np.float32
+
+
+# ---- a face: its left eye red, its right eye blue, its nose green ----
+
+EYES = {"left_eye": (255, 0, 0), "right_eye": (0, 0, 255), "nose": (0, 255, 0)}
+PLACES = {"left_eye": (60, 30), "right_eye": (30, 34), "nose": (47, 62)}
+
+
+def face(names: tuple[str, ...]) -> Sample:
+    picture = np.zeros((90, 96, 3), np.uint8)
+    for name, place in PLACES.items():
+        cv2.circle(picture, place, 5, EYES[name], -1)
+    points = np.array([(*PLACES[name], 2) for name in names], np.float32)
+    thing = Thing(1, (10, 10, 86, 80), None, points, partners=coco.partners(list(names)))
+    other = Thing(2, (10, 10, 86, 80), None, points)  # of a category that names no sides
+    return Sample(picture, None, None, (thing, other))
+
+
+def dots(picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Where each colour is, x and y; none where it has left the picture."""
+    found = {}
+    for name, colour in EYES.items():
+        others = picture[:, :, [c for c in range(3) if not colour[c]]].max(axis=2).astype(int)
+        ys, xs = np.nonzero(picture[:, :, int(np.argmax(colour))].astype(int) - others > 60)
+        if len(xs):
+            found[name] = np.array([xs.mean(), ys.mean()])
+    return found
+
+
+def turn(places: dict[str, np.ndarray]) -> float:
+    """Above 0 if left eye, right eye and nose follow each other clockwise as they are seen, below if not."""
+    first, second, third = (np.asarray(places[name], float) for name in EYES)
+    one, two = second - first, third - first
+    return float(one[0] * two[1] - one[1] * two[0])
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [[FLIP], [{"name": "VerticalFlip"}], [{"name": "Transpose"}], [FLIP, {"name": "VerticalFlip"}],
+     [{"name": "SquareSymmetry"}], [FLIP, {"name": "Affine", "rotate": [-60.0, 60.0]}], [FLIP, {"name": "GridDropout"}],
+     "photo", "satellite", "faces"],
+)  # fmt: skip
+@pytest.mark.parametrize("names", [("nose", "left_eye", "right_eye"), ("left_eye", "nose", "right_eye")])
+def test_left_and_right_change_places_in_a_mirrored_picture(transforms: Any, names: tuple[str, ...]) -> None:
+    """The eye that is on the right of a mirrored face is its right eye, whatever it was."""
+    policy = Classic(recipe(*transforms) if isinstance(transforms, list) else recipes.read(transforms))
+    sample, seen = face(names), Counter[bool]()
+    for seed in range(12):
+        made = make(policy, sample, seed).sample
+        where = dots(made.picture)
+        if len(where) < 3 or len(made.things) < 2:
+            continue
+        mirrored = (turn(where) > 0) != (turn(PLACES) > 0)  # type: ignore[arg-type]
+        seen[mirrored] += 1
+        for thing, exchanged in zip(made.things, (mirrored, False), strict=True):
+            assert thing.keypoints is not None
+            for name, (x, y, there) in zip(names, thing.keypoints, strict=True):
+                other = {"left_eye": "right_eye", "right_eye": "left_eye"}.get(name, name) if exchanged else name
+                assert not there or np.abs(where[other] - (x, y)).max() < 4
+    assert sum(seen.values()) >= 6 and (seen[True] or "VerticalFlip" in str(transforms[1:]))
 
 
 def test_each_thing_keeps_its_own_parts_when_others_go() -> None:

@@ -211,6 +211,22 @@ def test_any_annotation_file_is_read_or_refused_by_parts(content: dict[str, Any]
                 coco.from_thing(thing, *size)
 
 
+@pytest.mark.parametrize(
+    ("names", "partners"),
+    [
+        (["nose", "left_eye", "right_eye", "left_ear", "right_ear"], (0, 2, 1, 4, 3)),
+        (["Left Knee", "right knee", "l_hip", "R_HIP"], (1, 0, 3, 2)),
+        (["LEar", "REar", "earL", "earR", "eye.l", "eye.r"], (1, 0, 3, 2, 5, 4)),
+        (["lip", "rip", "bright", "blight", "l", "left_foot"], ()),  # no other side is there
+        (["left", "left", "right"], ()),
+        (["left", 3], ()),
+        (None, ()),
+    ],
+)
+def test_partners_are_known_by_their_names(names: Any, partners: tuple[int, ...]) -> None:
+    assert coco.partners(names) == partners
+
+
 def test_only_annotation_files_are_read() -> None:
     for text in ("[]", "3", '{"images": []}', '{"images": 3, "annotations": [], "categories": []}'):
         assert coco.parse(text) is None

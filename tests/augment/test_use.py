@@ -117,6 +117,23 @@ def test_a_generator_needs_classes_and_nothing_else(tmp_path: Path) -> None:
             grow(make(tmp_path / make.__name__), tmp_path / "out", policy="both")
 
 
+def test_a_mirrored_eye_changes_its_side_where_the_category_names_sides(tmp_path: Path) -> None:
+    data, flip = data_sets.coco(tmp_path / "data"), tmp_path / "flip.yaml"
+    flip.write_text("transform: {__class_fullname__: HorizontalFlip, p: 1.0}\n")
+    named = {"keypoints": ["left eye", "right eye", "nose"]}
+    data_sets.edit_json(data / "annotations.json", lambda content: content["categories"][0].update(named))
+    assert grow(data, tmp_path / "out", flip, policy="classic", originals=False)[0] == 0
+    before, after = open_source(data), open_source(tmp_path / "out")
+    for name in after.names:
+        made, (source,) = after.sample(after.names.index(name)), [n for n in before.names if n[:-4] in name]
+        (thing,), (was,) = made.things, before.sample(before.names.index(source)).things
+        assert thing.keypoints is not None and was.keypoints is not None
+        (x, y, seen), (x2, y2, seen2), _ = was.keypoints
+        mirrored = [[31 - x, y, seen], [31 - x2, y2, seen2], [0, 0, 0]]
+        order = [1, 0, 2] if after.categories[thing.category] == "blue" else [0, 1, 2]
+        np.testing.assert_array_equal(thing.keypoints, np.array(mirrored)[order])
+
+
 def test_another_commands_result_is_refused_or_replaced(tmp_path: Path, data: Path, noise: Path) -> None:
     out = tmp_path / "out"
     grow(data, out, noise)
