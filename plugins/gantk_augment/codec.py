@@ -11,6 +11,8 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,25 +50,37 @@ def decode(content: bytes, name: str) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def decode_mask(content: bytes, name: str) -> tuple[np.ndarray, bytes | None]:
-    """(mask, palette): ids (H, W) or colours (H, W, 3), uint8 or uint16; a palette's numbers are ids, RGB its colours.
+def decode_mask(content: bytes, name: str) -> np.ndarray:
+    """A mask: ids (H, W) or colours (H, W, 3), uint8 or uint16; the numbers of a `palette` are ids.
 
     Raises:
         InputError: as `decode`.
     """
-    if content[:8] == PNG and content[25:26] == b"\x03":
-        from PIL import Image
-
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = Image.open(io.BytesIO(content), formats=("PNG",))
-                if image.width * image.height <= pixel_limit() and image.mode == "P":
-                    return np.array(image), bytes(image.getpalette() or b"")
-        except Exception:  # whatever a decoder does not like, the reader below says it in one line
-            pass
+    with suppress(Exception):  # whatever a decoder does not like, the reader below says it in one line
+        if image := _indexed(content):
+            return np.array(image)
     pixels = decode(content, name)
-    return (pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])), None
+    return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])
+
+
+def palette(content: bytes) -> bytes | None:
+    """The colours of a mask's ids, RGB, without decoding its pixels; None where it has none or cannot be read."""
+    with suppress(Exception):
+        if image := _indexed(content):
+            return bytes(image.getpalette() or b"")
+    return None
+
+
+def _indexed(content: bytes) -> Any:
+    """Pillow's image of a PNG with a palette, its header read; None for all others."""
+    if content[:8] != PNG or content[25:26] != b"\x03":
+        return None
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+    return image if image.width * image.height <= pixel_limit() and image.mode == "P" else None
 
 
 def encode(picture: np.ndarray, suffix: str) -> tuple[bytes, str]:

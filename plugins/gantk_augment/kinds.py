@@ -74,6 +74,10 @@ class Source:
         name = self.names[index]
         return Sample(codec.decode(self.raw(name), name), self.labels[index])
 
+    def palette(self, index: int) -> bytes | None:
+        """The colours of a sample's mask of ids, RGB; None where it has none."""
+        return None
+
     def file_names(self, index: int) -> tuple[str, ...]:
         """The files of an original, the picture first."""
         return (self.names[index],)
@@ -155,10 +159,13 @@ class Pairs(Source):
     def row(self, index: int) -> dict[str, Any]:
         return {**super().row(index), "mask": self.masks[index]}
 
+    def palette(self, index: int) -> bytes | None:
+        return codec.palette(self.raw(self.masks[index]))
+
     def sample(self, index: int) -> Sample:
         name, beside = self.file_names(index)
         picture = codec.decode(self.raw(name), name)
-        mask, _ = codec.decode_mask(self.raw(beside), beside)
+        mask = codec.decode_mask(self.raw(beside), beside)
         if mask.shape[:2] != picture.shape[:2]:
             (height, width), (h, w) = picture.shape[:2], mask.shape[:2]
             raise InputError(

@@ -27,7 +27,6 @@ class Sink:
         table: name of the table over all samples; "" where the layout has none.
         columns: of that table, for CSV; `file` and `label` are those of the picture's name and of its class.
         head: of that table, for COCO: all but its pictures and annotations.
-        palette: the colours of masks of ids, RGB.
     """
 
     kind: str
@@ -38,9 +37,10 @@ class Sink:
     file: str = "file"
     label: str = "label"
     head: Mapping[str, Any] = field(default_factory=dict)
-    palette: bytes | None = None
 
-    def files(self, stem: str, label: str | None, sample: Sample, suffix: str) -> dict[str, bytes]:
+    def files(
+        self, stem: str, label: str | None, sample: Sample, suffix: str, palette: bytes | None = None
+    ) -> dict[str, bytes]:
         """The files of a new sample, name → content; the first one is the picture, a pair's second one its mask.
 
         Args:
@@ -48,12 +48,13 @@ class Sink:
             label: its class.
             sample: what to write.
             suffix: ".jpg" gives JPEG where the picture can be one (8 bits, no alpha), all others PNG.
+            palette: `Source.palette` of the sample that it was made from.
         """
         content, suffix = codec.encode(sample.picture, suffix)
         folder = f"{label}/" if self.kind == "folder" and label is not None else self.place
         files = {f"{folder}{stem}{suffix}": content}
         if self.kind == "pairs" and sample.mask is not None:
-            files[f"masks/{stem}.png"] = codec.encode_mask(sample.mask, self.palette)
+            files[f"masks/{stem}.png"] = codec.encode_mask(sample.mask, palette)
         return files
 
     def row(

@@ -184,18 +184,10 @@ def _pairs(store: Store) -> Source | None:
     for folder, other in ((IMAGES, "mask"), (MASKS, "picture")):
         alone = [(base + name, f"it has no {other}") for stem, name in of[folder].items() if stem not in stems]
         layout.refuse(alone, f"files without a {other}")
-    sink = Sink("pairs", place=IMAGES, palette=_palette(store, base + both[names[0]]) if names else None)
     return Pairs(
-        "pairs", store, sink, base, names, [None] * len(names), problems=layout.problems, notes=layout.notes,
-        masks=[both[name] for name in names],
+        "pairs", store, Sink("pairs", place=IMAGES), base, names, [None] * len(names),
+        problems=layout.problems, notes=layout.notes, masks=[both[name] for name in names],
     )  # fmt: skip
-
-
-def _palette(store: Store, name: str) -> bytes | None:
-    try:
-        return codec.decode_mask(store.read(name), name)[1]
-    except InputError:  # said when the sample is asked for
-        return None
 
 
 def check(path: Path) -> DataReport:

@@ -155,7 +155,8 @@ class Worker:
             assert place is not None and known is not None
             return self.source.files(place), known
         suffix = os.path.splitext(row.source)[1] if row.source else self.job.suffix  # noqa: PTH122 - a hot path
-        files = self.source.sink.files(row.stem, row.label, sample, suffix)
+        palette = None if place is None else self.source.palette(place)
+        files = self.source.sink.files(row.stem, row.label, sample, suffix, palette)
         return files, self.source.sink.row(next(iter(files)), row.label, sample, known)
 
 

@@ -95,7 +95,7 @@ def test_pairs(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(sample.picture, picture)
         assert sample.mask is not None
         np.testing.assert_array_equal(sample.mask[..., 1] == 255 if kind == "colours" else sample.mask == 1, mask)
-    assert (source.sink.palette is not None) == (kind == "palette")
+        assert (source.palette(index) is not None) == (kind == "palette")
 
 
 def test_pictures_without_classes(tmp_path: Path) -> None:

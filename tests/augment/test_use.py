@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gantk_augment.manifest import JOURNAL, NAME
 from gantk_augment.options import RunOptions
@@ -132,6 +133,22 @@ def test_a_mirrored_eye_changes_its_side_where_the_category_names_sides(tmp_path
         mirrored = [[31 - x, y, seen], [31 - x2, y2, seen2], [0, 0, 0]]
         order = [1, 0, 2] if after.categories[thing.category] == "blue" else [0, 1, 2]
         np.testing.assert_array_equal(thing.keypoints, np.array(mirrored)[order])
+
+
+def test_every_mask_keeps_its_own_palette(tmp_path: Path) -> None:
+    data, palettes = data_sets.pairs(tmp_path / "data", count=4), ([1, 2, 3, 200, 30, 90], [4, 5, 6, 0, 250, 0], None)
+    for index, palette in enumerate(palettes):
+        path = data / "masks" / f"p{index}.png"
+        with Image.open(path) as mask:
+            mask = mask.copy()
+        if palette:
+            mask.putpalette(palette)
+        mask.save(path)
+    assert grow(data, tmp_path / "out", policy="classic")[0] == 0
+    for row in rows(tmp_path / "out"):
+        palette = [*palettes, None][int(row["source"][len("images/p")])]
+        with Image.open(tmp_path / "out" / row["annotation"]["mask"]) as mask:
+            assert (mask.getpalette() or [])[:6] == (palette or [])
 
 
 def test_another_commands_result_is_refused_or_replaced(tmp_path: Path, data: Path, noise: Path) -> None:
