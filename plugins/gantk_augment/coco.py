@@ -20,6 +20,7 @@ from gantoolkit.samples import Thing
 # What a `Thing` has places for, and what is counted anew; all else of an annotation is its `extra`.
 OWN = ("id", "image_id", "category_id", "bbox", "segmentation", "keypoints", "num_keypoints", "area")
 ROUNDING = 1.0  # pixels: a box that sticks out by less is cut without a word
+STARTS = re.compile(r'"(images|annotations|categories)"\s*:\s*\[')  # what a file that ends too early may have been
 DIGITS = 3  # of coordinates that are written
 # in the name of a keypoint: left_eye, RIGHT KNEE, l_hip, hip-r, LEar, earL
 SIDE = re.compile(r"(?i:left|right)|(?<![A-Za-z])[LlRr](?![a-z])|(?<=[a-z])[LR](?![A-Za-z])")

@@ -106,12 +106,20 @@ def _coco(store: Store) -> Source | None:
     tables = [n for n in store.files if n.lower().endswith(".json") and PurePosixPath(n).name.lower() not in TABLES]
     base = common_folder(pictures + tables)
     documents: dict[str, coco.Document] = {}
-    for name in tables:
+    damaged = []
+    for name in (name for name in tables if name.count("/", len(base)) < 2):
+        text = ""
         try:
-            if name.count("/", len(base)) < 2 and (document := coco.parse(store.read(name).decode("utf-8", "replace"))):
+            text = store.read(name).decode("utf-8-sig", "replace")
+            if document := coco.parse(text):
                 documents[name] = document
         except InputError as error:
             store.problems.append((name, str(error)))
+            damaged += [(name, error.what)] if coco.STARTS.search(text) else []
+    if not documents and damaged:  # what it said of each picture would be left behind
+        name, why = damaged[0]
+        remedy = "it may be cut short: repair it, or move it away, and the pictures grow without it"
+        raise InputError(f"the annotations in {name} of {store.root} cannot be read: {why}", remedy=remedy)
     if not documents:
         return None
     (table, document), *others = documents.items()

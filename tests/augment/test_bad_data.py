@@ -172,8 +172,27 @@ def test_sizes_that_annotations_do_not_tell_or_tell_wrongly(tmp_path: Path) -> N
 
 def test_a_damaged_annotation_file_is_said(tmp_path: Path) -> None:
     path = data_sets.coco(tmp_path) / "annotations.json"
-    path.write_bytes(path.read_bytes()[:-9])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(
+        InputError, match=r"the annotations in annotations\.json .* cannot be read: the file is not JSON"
+    ):
+        open_source(tmp_path)
+    assert not check(tmp_path).usable
+    (tmp_path / "whole.json").write_bytes(whole)
+    assert open_source(tmp_path).kind == "coco"
     assert "annotations.json: the file is not JSON" in problems(tmp_path)
+    (tmp_path / "whole.json").unlink()
+    path.write_text('{"notes": [')  # of no labels
+    assert open_source(tmp_path).kind == "folder"
+    assert "annotations.json: the file is not JSON" in problems(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
+    path = data_sets.coco(tmp_path) / "annotations.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    source = open_source(tmp_path)
+    assert (source.kind, source.problems, len(source.sample(0).things)) == ("coco", [], 1)
 
 
 YOLO = b"0 0.5 0.5 0.25 0.125\n1 .1 2e-1 0.1 1\n"
