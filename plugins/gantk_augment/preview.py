@@ -25,40 +25,43 @@ class Source(Protocol):
     def label(self, i: int) -> str | None: ...
 
 
-def sheet(source: Source, policy: Policy, seed: int, count: int = 6, new: int = 5) -> np.ndarray:
-    """Rows of a sample of the data and new ones that the policy makes of it, or of its class.
+def sheet(source: Source, policies: Sequence[Policy], seed: int, count: int = 6, new: int = 5) -> np.ndarray:
+    """Rows of a sample of the data and new ones that each policy makes of it, or of its class.
 
     Args:
         source: the data; samples are taken from all over it, and damaged ones are passed over.
-        policy: makes the new samples.
+        policies: make the new samples, each equally many.
         seed: the same seed gives the same sheet.
         count: rows.
-        new: new samples in a row.
+        new: new samples in a row; of several policies, as many more as makes them equal.
 
     Returns:
         uint8 (H, W, 3). Boxes are outlined, masks tinted, keypoints dotted, hidden ones as rings.
 
     Raises:
-        InputError: no sample of the data can be used, or the policy cannot make one.
+        InputError: no sample of the data can be used, or a policy cannot make one.
     """
     from gantoolkit.images import contact_sheet
 
     rng = np.random.default_rng(seed)
+    each = -(-new // len(policies))
     tiles, captions = [], []
     for i, sample in _samples(source, count):
         label = source.label(i)
-        seeds = [int(value) for value in rng.integers(0, 2**63, new)]
-        requests = [Request(value, sample if policy.needs_source else None, label) for value in seeds]
-        made = []
-        for result in policy.make(requests):
-            if isinstance(result, GantkError):
-                raise result
-            made.append(result.sample)
-        tiles += [overlay(each) for each in (sample, *made)]
-        captions += [label or source.names[i].rpartition("/")[2], *["new"] * new]
+        tiles.append(overlay(sample))
+        captions.append(label or source.names[i].rpartition("/")[2])
+        for policy in policies:
+            seeds = [int(value) for value in rng.integers(0, 2**63, each)]
+            for result in policy.make([Request(s, sample if policy.needs_source else None, label) for s in seeds]):
+                if isinstance(result, GantkError):
+                    raise result
+                tiles.append(overlay(result.sample))
+                captions.append("new" if len(policies) == 1 else policy.name)
     # contact_sheet sets captions at a sixteenth of a cell's width, never below 11 pixels
     room = max(6, int(max(tile.shape[1] for tile in tiles) / 7))
-    return contact_sheet(tiles, new + 1, [text if len(text) <= room else text[: room - 1] + "…" for text in captions])
+    return contact_sheet(
+        tiles, len(policies) * each + 1, [text if len(text) <= room else text[: room - 1] + "…" for text in captions]
+    )
 
 
 def _samples(source: Source, count: int) -> list[tuple[int, Sample]]:

@@ -97,8 +97,9 @@ def _preview(order: Order, source: Source, options: RunOptions, console: Console
     assert options.preview is not None
     if options.preview.exists() and not options.force:
         raise UsageError(f"{options.preview} exists already", remedy="overwrite it with --force")
-    policy = next(iter(order.policies.values()))
-    images.write(Picture(preview.sheet(source, policy, options.seed)), options.preview, force=options.force)
+    used = {row.policy for row in order.rows}
+    policies = [policy for name, policy in order.policies.items() if name in used] or list(order.policies.values())
+    images.write(Picture(preview.sheet(source, policies, options.seed)), options.preview, force=options.force)
     console.result({"preview": str(options.preview)})
     console.say(f"wrote {options.preview}")
     return 0

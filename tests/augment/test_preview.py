@@ -36,13 +36,13 @@ class Painter:
 
     name, needs_source, chunk = "painter", False, 1
 
-    def __init__(self, error: GantkError | None = None) -> None:
+    def __init__(self, error: GantkError | None = None, colour: tuple[int, int, int] = (0, 0, 255)) -> None:
         self.asked: list[Request] = []
-        self.error = error
+        self.error, self.colour = error, colour
 
     def make(self, requests: Sequence[Request]) -> Sequence[Made | GantkError]:
         self.asked += requests
-        picture = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+        picture = np.full((64, 64, 3), self.colour, np.uint8)
         return [self.error or Made(Sample(picture, request.label), {}) for request in requests]
 
 
@@ -53,16 +53,23 @@ def tiles(made: np.ndarray, rows: int, columns: int) -> list[list[np.ndarray]]:
 
 def test_a_row_is_the_original_and_new_ones() -> None:
     red = np.full((64, 64, 3), (255, 0, 0), np.uint8)
-    made = sheet(Data([Sample(red, "a"), Sample(red, "b")]), Painter(), 0, count=2, new=3)
+    made = sheet(Data([Sample(red, "a"), Sample(red, "b")]), [Painter()], 0, count=2, new=3)
     assert made.dtype == np.uint8 and made.ndim == 3 and made.shape[2] == 3
     for row in tiles(made, 2, 4):
         assert [(cell == (255, 0, 0)).all(axis=2).mean() > 0.5 for cell in row] == [True, False, False, False]
         assert [(cell == (0, 0, 255)).all(axis=2).mean() > 0.5 for cell in row] == [False, True, True, True]
 
 
+def test_each_of_two_policies_is_shown() -> None:
+    made = sheet(Data([Sample(GREY, "a")]), [Painter(), Painter(colour=(255, 255, 0))], 0, count=1, new=3)
+    (row,) = tiles(made, 1, 5)
+    for colour, there in (((0, 0, 255), [0, 1, 1, 0, 0]), ((255, 255, 0), [0, 0, 0, 1, 1])):
+        assert [(cell == colour).all(axis=2).mean() > 0.5 for cell in row] == list(map(bool, there))
+
+
 def test_a_policy_without_a_source_is_asked_for_the_class() -> None:
     painter = Painter()
-    sheet(Data([Sample(GREY, "a"), Sample(GREY, "b")]), painter, 0, new=2)
+    sheet(Data([Sample(GREY, "a"), Sample(GREY, "b")]), [painter], 0, new=2)
     assert [request.label for request in painter.asked] == ["a", "a", "b", "b"]
     assert all(request.source is None for request in painter.asked)
     assert len({request.seed for request in painter.asked}) == 4
@@ -70,24 +77,24 @@ def test_a_policy_without_a_source_is_asked_for_the_class() -> None:
 
 def test_the_seed_decides() -> None:
     data, policy = Data([Sample(np.arange(64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8))]), "photo"
-    first, again, other = (sheet(data, Classic(recipes.read(policy)), seed) for seed in (0, 0, 1))
+    first, again, other = (sheet(data, [Classic(recipes.read(policy))], seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_samples_come_from_all_over_and_damaged_ones_are_passed_over() -> None:
     shades = [None if i in (0, 4) else Sample(np.full((64, 64, 3), i, np.uint8)) for i in range(8)]
-    made = sheet(Data(shades), Painter(), 0, count=2, new=1)
+    made = sheet(Data(shades), [Painter()], 0, count=2, new=1)
     found = [{i for i in range(1, 8) if (cell == i).all(axis=2).mean() > 0.5} for cell, _ in tiles(made, 2, 2)]
     assert found == [{1}, {5}]
 
 
 def test_nothing_to_show() -> None:
     with pytest.raises(InputError, match=r"0\.png is damaged"):
-        sheet(Data([None]), Painter(), 0)
+        sheet(Data([None]), [Painter()], 0)
     with pytest.raises(InputError, match="no picture"):
-        sheet(Data([]), Painter(), 0)
+        sheet(Data([]), [Painter()], 0)
     with pytest.raises(InputError, match="cannot do it"):
-        sheet(Data([Sample(GREY)]), Painter(InputError("cannot do it")), 0)
+        sheet(Data([Sample(GREY)]), [Painter(InputError("cannot do it"))], 0)
 
 
 def test_targets_are_drawn_where_they_are() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gantk_augment import preview
 from gantk_augment.manifest import JOURNAL, NAME
 from gantk_augment.options import RunOptions
 from gantk_augment.source import open_source
@@ -91,6 +92,24 @@ def test_a_dry_run_tells_what_would_be_left_out(tmp_path: Path, data: Path, nois
     assert (code, len(console.warned)) == (4, 1) and "1 label files of YOLO" in console.warned[0]
     code, console = grow(data, tmp_path / "out", noise)
     assert (code, len(console.warned)) == (4, 1) and "1 label files of YOLO" in console.warned[0]
+
+
+@pytest.mark.parametrize(("share", "names"), [(0.5, ["classic", "gan"]), (0.0, ["classic"])])
+def test_a_preview_shows_every_policy_that_has_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, names: list[str]
+) -> None:
+    shown: list[str] = []
+    made = preview.sheet
+
+    def sheet(source: Any, policies: Any, seed: int) -> np.ndarray:
+        shown.extend(policy.name for policy in policies)
+        return made(source, policies, seed, count=1, new=2)
+
+    monkeypatch.setattr(preview, "sheet", sheet)
+    data = data_sets.class_folders(tmp_path / "data", classes=("Bag", "Sneaker"))
+    options = {"policy": "both", "model": "fashion-32", "gan_share": share, "preview": tmp_path / "sheet.png"}
+    assert grow(data, tmp_path / "out", **options)[0] == 0
+    assert shown == names and (tmp_path / "sheet.png").is_file() and not (tmp_path / "out").exists()
 
 
 def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, data: Path, noise: Path) -> None:
