@@ -21,6 +21,8 @@ GIVEN = {"shape", "interpolation", "fill", "fill_mask", "output_shape", "result_
 PROBES = np.stack(np.meshgrid([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]), -1).reshape(-1, 2)  # of width and height
 # where albumentations uses cv2.resize, whose INTER_NEAREST moves a mask by up to half a pixel, and not a warp
 RESIZING = ("albumentations.augmentations.crops.", "albumentations.augmentations.geometric.resize")
+# of the transforms that albumentations applies to targets, too, those that leave everything in its place
+STILL = ("albumentations.augmentations.dropout.", "albumentations.augmentations.other.", "albumentations.core.")
 # these work on 8 bits inside, whatever they are given: a deeper picture would come back with 256 levels
 EIGHT_BITS = frozenset({
     "AutoContrast", "CLAHE", "ChromaticAberration", "Downscale", "Equalize", "HistogramMatching",
@@ -56,6 +58,14 @@ class Classic:
         self._numpy = np.random.Generator(np.random.PCG64())
         self._composes: dict[tuple[bool, bool], Any] = {}
         self._compose(False, False)
+
+    @property
+    def moves(self) -> bool:
+        """Whether what is seen may be elsewhere in a new picture than in the one that it is made from."""
+        from albumentations import DualTransform
+
+        leaves = self._compose(False, False)[1]
+        return any(isinstance(leaf, DualTransform) and not type(leaf).__module__.startswith(STILL) for leaf in leaves)
 
     def make(self, requests: Sequence[Request]) -> list[Made | GantkError]:
         """A new sample for each request, or why there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,11 @@ from gantoolkit.samples import Sample
 from gantoolkit.store import Problem, Store
 
 Kind = Literal["folder", "csv", "coco", "pairs"]
+# names of columns that say where something is in the picture, in lower case: x, y_max, bbox, lefteye_x, ...
+PLACE = re.compile(
+    r"[xy][ _]?(min|max|\d|tl|br|cent(er|re))?|(min|max|c|cent(er|re))[ _]?[xy]|.*[ _][xy]\d*|left|top|right|bottom"
+    r"|.*(bbox|box(es)?\b|polygon|keypoint|landmark|segmentation).*|rle|encodedpixels"
+)
 
 
 @dataclass
@@ -118,6 +124,16 @@ class Table(Source):
 
     def row(self, index: int) -> dict[str, Any]:
         return {**super().row(index), "columns": dict(self.rows[index])}
+
+    @property
+    def places(self) -> list[str]:
+        """The columns that by their names and numbers say where something is in the picture: nothing moves them."""
+        others = [c for c in self.sink.columns if c not in (self.sink.file, self.sink.label)]
+        named = [column for column in others if PLACE.fullmatch(column.strip().lower())]
+        return [column for column in named if any(map(str.isdigit, self._first(column)))]
+
+    def _first(self, column: str) -> str:
+        return next((value for row in self.rows if (value := row.get(column, ""))), "")
 
 
 @dataclass

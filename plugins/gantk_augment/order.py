@@ -6,7 +6,7 @@ import importlib.metadata as metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,7 @@ def ordered(options: RunOptions, source: Source) -> Order:
     rows = plan(source.names, source.labels, amount, parts, seed=options.seed, originals=options.originals)
     if not rows:
         raise UsageError("nothing would be made", remedy="leave out --no-originals, or ask for more with --multiply")
+    notes += _left_behind(source, [policies[name] for name in {row.policy for row in rows} - {ORIGINAL}])
     header = {
         "manifest": manifest.VERSION,
         "versions": _versions(),
@@ -159,6 +160,18 @@ def _refuse_other_classes(policy: Any, options: RunOptions, source: Source) -> N
             f"the model {options.model} does not know the class {', '.join(missing[:5])}",
             expected=", ".join(policy.fitted.classes[:12]), remedy=FIT.format(source.path),
         )  # fmt: skip
+
+
+def _left_behind(source: Source, policies: Sequence[Policy]) -> tuple[str, ...]:
+    """What of a table would be wrong of new pictures, on a line."""
+    from gantk_augment.classic import Classic
+    from gantk_augment.kinds import Table
+
+    moving = any(policy.needs_source and (not isinstance(policy, Classic) or policy.moves) for policy in policies)
+    if not moving or not isinstance(source, Table) or not (places := source.places):
+        return ()
+    what = f"{', '.join(places)} of {source.sink.table} look like places in the pictures and are copied as they are"
+    return (f"{what}, while new pictures are moved and mirrored; convert them to COCO",)
 
 
 def _settings(name: str, options: RunOptions) -> dict[str, Any]:

@@ -112,6 +112,21 @@ def test_a_preview_shows_every_policy_that_has_a_part(
     assert shown == names and (tmp_path / "sheet.png").is_file() and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("transform", "said"), [("HorizontalFlip", True), ("RandomBrightnessContrast", False), ("CoarseDropout", False)]
+)
+def test_columns_of_places_are_named_where_pictures_are_moved(tmp_path: Path, transform: str, said: bool) -> None:
+    data, recipe = data_sets.csv_table(tmp_path / "data"), tmp_path / "recipe.yaml"
+    recipe.write_text(f"transform: {{__class_fullname__: {transform}, p: 1.0}}\n")
+    header, *lines = (data / "labels.csv").read_text().splitlines()
+    whole = [f"{header},x_min,Bbox,max,left,lefteye_x,exact", *(f'{line},3,"[1, 2]",4,yes,5,6' for line in lines)]
+    (data / "labels.csv").write_text("\n".join(whole))
+    for multiply in (1, 0):
+        _, console = grow(data, tmp_path / "out", recipe, policy="classic", dry_run=True, multiply=multiply)
+        assert len(console.warned) == (said and multiply)
+        assert not console.warned or "x_min, Bbox, lefteye_x of labels.csv look like places" in console.warned[0]
+
+
 def test_what_makes_no_sense_is_refused_before_any_work(tmp_path: Path, data: Path, noise: Path) -> None:
     out = tmp_path / "out"
     for options, fragment in (
