@@ -51,7 +51,7 @@ class Picture:
 
 def is_picture(path: Path | str) -> bool:
     """Whether the name ends as a picture that `read` can decode (the file is not opened)."""
-    return Path(path).suffix.lower() in READABLE
+    return os.path.splitext(path)[1].lower() in READABLE  # noqa: PTH122 - a fifth of Path's time, for each file there is
 
 
 def read(source: Path | str | bytes | BinaryIO) -> Picture:

@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gantoolkit.errors import InputError
 
@@ -58,9 +58,10 @@ class Store:
                 continue
             seen.add(real)
             below[:] = sorted(name for name in below if not _hidden(name))
-            base = PurePosixPath(Path(folder).relative_to(self.root).as_posix())
-            self.folders.update(str(base / name) for name in below)
-            self.files += [str(base / name) for name in files if not _hidden(name)]
+            base = Path(folder).relative_to(self.root).as_posix()
+            prefix = "" if base == "." else f"{base}/"
+            self.folders.update(prefix + name for name in below)
+            self.files += [prefix + name for name in files if not _hidden(name)]
 
     def _list(self) -> None:
         entries = self._zip().infolist()

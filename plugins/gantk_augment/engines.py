@@ -1,4 +1,8 @@
-"""Who runs the workers: processes of this machine, or Ray. Both give the outcomes of all rows, in any order."""
+"""Who runs the workers: processes of this machine, or Ray. Both give the outcomes of all rows, in any order.
+
+What the process that asks does for a portion of rows costs it as much as what it does for fifty rows, so that portions
+are as large as may be lost by a kill and waited for at Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,26 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 from gantk_augment.plan import Row
-from gantk_augment.work import Job, Outcome, Worker, set_threads
+from gantk_augment.work import CHUNK, Job, Outcome, Worker, set_threads
 from gantoolkit import devices, plugins
 from gantoolkit.errors import GantkError, UsageError
 
-AHEAD = 2  # chunks that wait for each worker, so that none waits for us
+AHEAD = 2  # portions that wait for each worker, so that none waits for us
+SPELL = 0.5  # seconds that a portion should take
 HEAVY = ("torch", "albumentations")  # imported once for all workers, if policies need them
+NEEDS = {"classic": HEAVY[1:], "gan": HEAVY[:1], "both": HEAVY}  # of them, the policies
 DIED = "a worker died, most likely for want of memory"
-
-Chunk = Sequence[Row]
 
 
 def cores() -> int:
@@ -35,45 +41,92 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def local(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outcome], None, None]:
-    """Outcomes by this many processes; by this process itself if there is one worker, or one chunk.
+class Portions:
+    """Rows to hand out, in order: so many at a time as take a worker `SPELL`, and fewer where they come to an end.
+
+    Args:
+        rows: all of them.
+        fewest: that are best handed out together.
+        workers: who get them.
+
+    Attributes:
+        size: rows of a portion, by what the latest ones took.
+    """
+
+    def __init__(self, rows: Sequence[Row], fewest: int, workers: int) -> None:
+        self.rows, self.workers, self.given = rows, workers, 0
+        self.size = self.least = min(max(CHUNK, fewest), -(-len(rows) // (2 * workers)))
+        self.fewest = min(fewest, self.least)
+
+    def __iter__(self) -> Iterator[Sequence[Row]]:
+        while self.given < len(self.rows):
+            last = max(self.least, -(-(len(self.rows) - self.given) // (2 * self.workers)))
+            size = max(self.fewest, min(self.size, last))
+            self.given += size
+            yield self.rows[self.given - size : self.given]
+
+    def took(self, rows: int, seconds: float) -> None:
+        """So many rows took a worker so long: the next portions are made to fit, twice as large at most."""
+        self.size = round(rows * min(2.0, SPELL / max(seconds, 1e-6)))
+
+
+def local(job: Job, rows: Sequence[Row], fewest: int, workers: int) -> Generator[list[Outcome], None, None]:
+    """Outcomes by this many processes; by this process itself if there is one worker, or one row.
+
+    Args:
+        job: what workers are told.
+        rows: to make.
+        fewest: that are best made together.
+        workers: processes.
 
     Raises:
         GantkError: a worker died.
         Exception: a bug in the work.
     """
-    if min(workers, len(chunks)) <= 1:
+    workers = min(workers, len(rows))
+    portions = Portions(rows, fewest, workers)
+    if workers == 1:
         devices.hold_memory()
         work = Worker(job)
         before = set_threads()
         try:
-            for chunk in chunks:
-                yield work(chunk)
+            for portion in portions:
+                yield work(portion)
         finally:
             set_threads(*before)
         return
-    workers = min(workers, len(chunks))
     pool = ProcessPoolExecutor(workers, processes(), _start, (job,))
     try:
-        left = iter(chunks)
-        waiting: set[Future[list[Outcome]]] = set()
+        left = iter(portions)
+        waiting: set[Future[tuple[list[Outcome], float]]] = set()
         while True:
-            waiting |= {pool.submit(_work, chunk) for chunk in islice(left, workers * AHEAD - len(waiting))}
+            waiting |= {pool.submit(_work, portion) for portion in islice(left, workers * AHEAD - len(waiting))}
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield future.result()
+                outcomes, seconds = future.result()
+                portions.took(len(outcomes), seconds)
+                yield outcomes
     except BrokenProcessPool as error:
         raise GantkError(DIED, remedy="the same command goes on where this one stopped; try fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def processes() -> ForkServerContext:
+def prepare(policy: str, workers: int) -> None:
+    """Let the process that workers are forked from import what they need while this one does the same."""
+    if workers > 1 and policy in NEEDS:
+        processes(NEEDS[policy])
+        forkserver.ensure_running()
+
+
+def processes(needed: Sequence[str] = ()) -> ForkServerContext:
     """A clean process that imports everything once and that the workers are forked from."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news of itself
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gantk_augment.source", *(name for name in HEAVY if name in sys.modules)])
+    heavy = [name for name in HEAVY if name in sys.modules or name in needed]
+    context.set_forkserver_preload(["gantk_augment.engines", "gantk_augment.source", *heavy])
     return context
 
 
@@ -105,15 +158,20 @@ def _settled(job: Job) -> Worker:
     return worker
 
 
-def _work(chunk: Chunk) -> list[Outcome]:
+def _work(portion: Sequence[Row]) -> tuple[list[Outcome], float]:
+    """The outcomes, and the seconds that they took."""
     assert _worker is not None
-    return _worker(chunk)
+    started = time.perf_counter()
+    return _worker(portion), time.perf_counter() - started
 
 
-def ray(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outcome], None, None]:
+def ray(job: Job, rows: Sequence[Row], fewest: int, workers: int) -> Generator[list[Outcome], None, None]:
     """Outcomes by Ray Data: in the cluster that `RAY_ADDRESS` names, else by one that is started here and ends here.
 
     Data, models and the result have to be at the same paths on all of its machines.
+
+    Args:
+        job, rows, fewest, workers: as of `local`.
 
     Raises:
         UsageError: Ray is not installed.
@@ -137,7 +195,7 @@ def ray(job: Job, chunks: Sequence[Chunk], workers: int) -> Generator[list[Outco
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         distributed.DataContext.get_current().enable_progress_bars = False
-        items = [{"rows": pickle.dumps(chunk)} for chunk in chunks]
+        items = [{"rows": pickle.dumps(portion)} for portion in Portions(rows, fewest, workers)]
         made = distributed.from_items(items, override_num_blocks=len(items)).map_batches(
             _RayWorker,
             fn_constructor_args=(job, Path.cwd()),

@@ -14,7 +14,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -35,12 +35,15 @@ def is_sharded(path: Path) -> bool:
     """Whether this is a tar, or a folder of tars without pictures or folders beside them."""
     if not path.is_dir() or not os.access(path, os.R_OK):
         return path.suffix.lower() == ".tar" and path.exists()
+    if not _shards(path):
+        return False
     visible = [p for p in path.iterdir() if not p.name.startswith(".")]
-    return any(_shards(path)) and not any(p.is_dir() or is_picture(p) for p in visible)
+    return not any(p.is_dir() or is_picture(p) for p in visible)
 
 
-def _shards(path: Path) -> Iterator[Path]:
-    return (p for p in sorted(path.iterdir()) if p.suffix.lower() == ".tar" and not p.name.startswith("."))
+def _shards(path: Path) -> list[Path]:
+    names = (name for name in os.listdir(path) if name.lower().endswith(".tar"))  # noqa: PTH208 - there may be millions
+    return [path / name for name in sorted(names) if not name.startswith(".")]
 
 
 class TarStore(Store):

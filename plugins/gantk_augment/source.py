@@ -52,10 +52,11 @@ def open_source(path: Path) -> Source:
 
 def _unread(store: Store) -> list[Problem]:
     """Label files beside pictures that would be left behind, a line for each kind."""
-    stems = {PurePosixPath(name).stem for name in store.files if is_picture(name)}
     found: list[Problem] = []
     for suffix, (layout, looks) in UNREAD.items():
-        files = [n for n in store.files if n.lower().endswith(suffix) and PurePosixPath(n).stem in stems]
+        files = [name for name in store.files if name.lower().endswith(suffix)]
+        stems = {PurePosixPath(name).stem for name in store.files if is_picture(name)} if files else set()
+        files = [name for name in files if PurePosixPath(name).stem in stems]
         if looks.match(_content(store, files)):
             found.append((files[0], f"{len(files):,} label files of {layout} are not read; convert them to COCO"))
     return found
@@ -72,7 +73,7 @@ def _content(store: Store, names: Sequence[str]) -> bytes:
 
 def _writable(name: str) -> bool:
     """Whether tables and manifests can hold the name: UTF-8 without line breaks and the like."""
-    return not any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name)
+    return not re.search(r"[\x00-\x1f\ud800-\udfff]", name)
 
 
 def _labelled(store: Store) -> Source:

@@ -15,7 +15,7 @@ from gantk_augment.options import RunOptions
 from gantk_augment.order import Order, ordered, repeated
 from gantk_augment.plan import ORIGINAL, table
 from gantk_augment.tree import Tree, is_full
-from gantk_augment.work import CHUNK, Job, Outcome, chunks
+from gantk_augment.work import Job, Outcome
 from gantoolkit import images, plugins
 from gantoolkit.errors import InputError, Interrupted, UsageError
 from gantoolkit.images import Picture
@@ -39,6 +39,8 @@ def run(options: RunOptions, console: Console) -> int:
         raise UsageError("no data were named", remedy="gantk run augment DATA/ -o OUT/")
     if options.preview is None and not options.dry_run:
         _refuse_place(options)
+        if options.manifest is None and options.engine == "local":
+            engines.prepare(options.policy, options.workers or engines.cores())
     source = open_source(options.data)
     order = ordered(options, source) if options.manifest is None else repeated(options, source)
     for note in source.notes:
@@ -129,10 +131,9 @@ class _Work:
         if not todo:
             return
         workers = self.options.workers or engines.cores()
-        size = min(max(CHUNK, self.order.together), -(-len(todo) // (2 * workers)))
         suffix = self.order.header["suffix"]
         job = Job(self.source, self.tree.folder, self.order.settings, suffix, plugins.current().found_by)
-        outcomes = engines.ENGINES[self.options.engine](job, chunks(todo, size), workers)
+        outcomes = engines.ENGINES[self.options.engine](job, todo, self.order.together, workers)
         with (
             closing(outcomes),
             self.stop,

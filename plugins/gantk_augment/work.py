@@ -25,7 +25,7 @@ from gantoolkit.samples import Made, Policy, Request, Sample
 if TYPE_CHECKING:
     from gantk_augment.source import Source
 
-CHUNK = 16  # rows that a worker is handed at a time, or as many as the policy likes together
+CHUNK = 16  # rows that a worker is handed at first, or as many as the policy likes together
 
 
 @dataclass(frozen=True)

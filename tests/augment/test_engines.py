@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gantk_augment import engines
 from gantk_augment.options import RunOptions
@@ -18,7 +20,7 @@ from gantk_augment.plan import Row
 from gantk_augment.use import run
 from gantk_augment.work import Job, Worker
 from gantoolkit import plugins
-from gantoolkit.errors import GantkError, UsageError
+from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.testing import RecordingConsole
 from tests.augment import data_sets, policies
 from tests.augment.test_use import command, grow, tree
@@ -101,6 +103,53 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     before = sorted(path.name for path in parts.iterdir())
     time.sleep(0.5)
     assert sorted(path.name for path in parts.iterdir()) == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 200), st.integers(1, 8), st.lists(st.floats(1e-5, 10), min_size=1))
+def test_portions_are_all_rows_in_order(count: int, fewest: int, workers: int, seconds: list[float]) -> None:
+    rows = [Row(i, f"s{i}", "noise", None, None, i) for i in range(count)]
+    portions = engines.Portions(rows, fewest, workers)
+    found: list[Row] = []
+    for number, portion in enumerate(portions):
+        found += portion
+        portions.took(len(portion), seconds[number % len(seconds)] * len(portion))
+    assert found == rows
+
+
+def test_portions_take_as_long_as_may_be_lost_and_end_together() -> None:
+    rows = [Row(i, f"s{i}", "noise", None, None, i) for i in range(4000)]
+
+    def sizes(seconds: float, fewest: int = 1) -> list[int]:
+        portions, found = engines.Portions(rows, fewest, 2), []
+        for portion in portions:
+            found.append(len(portion))
+            portions.took(found[-1], seconds * found[-1])
+        return found
+
+    fast = sizes(engines.SPELL / 200)
+    assert fast[:6] == [16, 32, 64, 128, 200, 200] and max(fast) == 200
+    assert fast[-1] <= 16 and sum(size > 50 for size in fast) >= len(fast) / 2
+    assert set(sizes(engines.SPELL)[1:]) == {1}  # a second's picture is not handed out by the dozen
+    assert set(sizes(engines.SPELL, fewest=64)[:-1]) == {64}  # but for a policy that makes many together
+
+
+def test_the_workers_imports_begin_before_the_data_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Begun(Exception):
+        pass
+
+    def begin() -> None:
+        assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+        raise Begun
+
+    monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
+    monkeypatch.setattr(engines.forkserver, "ensure_running", begin)
+    missing = tmp_path / "missing"
+    for options in ({"workers": 1}, {"workers": 2, "dry_run": True}, {"workers": 2, "engine": "ray"}):
+        with pytest.raises(InputError, match="does not exist"):
+            grow(missing, tmp_path / "out", policy="classic", **options)
+    with pytest.raises(Begun):
+        grow(missing, tmp_path / "out", policy="classic", workers=2)
 
 
 def test_a_worker_makes_each_row_by_itself(tmp_path: Path) -> None:
