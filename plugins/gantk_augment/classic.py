@@ -35,9 +35,9 @@ class Classic:
     """Changes samples by a recipe.
 
     Boxes are cut at the picture's edge, and a thing of whose box less than a fifth is left goes with its mask and
-    keypoints. Keypoints that leave the picture are not there any more; those of
-    a mirrored picture change places with their partners. Transforms of colour leave alpha and masks
-    alone. A 16-bit picture goes through float32 and stays 16-bit.
+    keypoints. Keypoints that leave the picture are not there any more; those of a mirrored picture change places with
+    their partners. Transforms of colour leave alpha and masks alone. A 16-bit picture goes through float32 and stays
+    16-bit.
 
     Args:
         settings: {"recipe": a pipeline as `albumentations.to_dict` gives it}; see `recipes.read`.
