@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,3 +56,22 @@ class Average:
         for name, tensors in state.items():
             for key, value in tensors.items():
                 self.state[name][key].copy_(value)
+
+
+@contextmanager
+def averaged(networks: Mapping[str, nn.Module], averages: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
+    """Networks by name with the weights that `averages` has for them, and afterwards with their own again.
+
+    Nothing is copied: what writes to a network meanwhile (batch norm in training mode) writes to the averages.
+    """
+    own: list[tuple[Tensor, Tensor]] = []
+    for name, network in networks.items():
+        for key, tensor in network.state_dict(keep_vars=True).items():
+            if (average := averages.get(name, {}).get(key)) is not None:
+                own.append((tensor, tensor.data))
+                tensor.data = average
+    try:
+        yield
+    finally:
+        for tensor, data in reversed(own):  # a tensor under two names has its own data in the first entry
+            tensor.data = data

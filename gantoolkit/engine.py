@@ -201,6 +201,7 @@ class Engine:
             average.update(self.nimg - before, self.nimg)
         self.steps += 1
         report.nimg, report.step = self.nimg, self.steps
+        report.averages = {name: state for average in self.ema.values() for name, state in average.state.items()}
         if self.game.after_step is not None:
             self.game.after_step(report)
         for gauge in self.game.gauges:

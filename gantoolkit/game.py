@@ -36,6 +36,8 @@ class Step:
     """What one step reports; `losses`, `grad_norm` and `values` are plain floats by `phase/term`, player or name.
 
     They are means over micro-batches and processes, so that every process reads the same.
+
+    `averages` has the averaged weights of each network that an average is kept of, as they are now; not to be changed.
     """
 
     nimg: int
@@ -44,6 +46,7 @@ class Step:
     grad_norm: dict[str, float] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    averages: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     Equilibrium   who wins, and whether the critic only knows its training pictures by heart
     Instability   gradients and losses that run away or swing, moves that were not finite
-    Collapse      a generator whose pictures are too much alike, or that leaves out a part of the data
+    Collapse      a generator whose pictures are too much alike, or that leaves out a part of the data (`collapse`)
 
 A term calls `watch` with the critic's logits; `standard` makes the usual gauges for a game. A gauge looks at windows of
 steps, or at probes every so many images; an alarm needs several bad looks in a row and comes once, until as many good
@@ -15,16 +15,15 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from gantoolkit.alarms import LIMITS, Limits, Probe, Trouble, Watchman, Windowed
-from gantoolkit.errors import UsageError
+from gantoolkit.alarms import LIMITS, Limits, Probe, Trouble, Windowed
+from gantoolkit.collapse import Collapse, Features
 from gantoolkit.game import Context, Gauge, Step
-from gantoolkit.variety import Axes, variety
 
-Features = Callable[[Tensor], Tensor]
 Judge = Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]
 
 
@@ -266,123 +265,6 @@ def _deviation(numbers: Sequence[float]) -> float:
     return statistics.pstdev([number - start - slope * t for t, number in zip(times, numbers, strict=True)])
 
 
-class Collapse(Watchman):
-    """Whether the generator's pictures are as varied as the real ones.
-
-    Every `every_nimg` images it draws as many fakes as it has reals and compares them in a feature space.
-
-    Readings: "diversity", mean distance between two fakes over that between two reals; "nearest", the same for the
-    median distance to the nearest neighbour (in the spirit of the birthday test, Arora and Zhang 2017,
-    arXiv:1706.08224); "recall" and "reach", see `variety`; with labels "worst_diversity" and "worst_reach", within the
-    class where each is smallest.
-
-    Args:
-        reals: (M, ...) pictures or points on the device where fakes come out; the first `n` are used.
-        sample: (n, generator) → n fakes of the reals' shape and range; with labels (n, generator, labels). Use
-            `quietly` around the networks.
-        features: (N, ...) → (N, F); `Axes(reals)` by default.
-        labels: (M,) integers, the reals' classes; -1 is none.
-        classes: their names; by default their numbers.
-        n: fakes and reals of a probe.
-        every_nimg: images between probes; by default 40 for each fake of a probe.
-        seed: of the generator that `sample` gets.
-        limits: the lines to draw.
-
-    Raises:
-        UsageError: fewer than 16 reals, or labels that don't belong to them.
-    """
-
-    kept = ("best", "probe")
-    k = 3  # as in the paper
-
-    def __init__(
-        self,
-        reals: Tensor,
-        sample: Callable[..., Tensor],
-        features: Features | None = None,
-        labels: Tensor | None = None,
-        *,
-        classes: Sequence[str] = (),
-        n: int = 256,
-        every_nimg: int | None = None,
-        seed: int = 0,
-        limits: Limits = LIMITS,
-    ) -> None:
-        if len(reals) < 16 or (labels is not None and len(labels) != len(reals)):
-            raise UsageError(
-                "the collapse gauge needs real samples, and a label for each if any",
-                expected="at least 16",
-                actual=f"{len(reals)} reals" + ("" if labels is None else f", {len(labels)} labels"),
-            )
-        more = "lower the generator's rate, strengthen R1 and R2, or use the relativistic pairing loss (rpgan)"
-        troubles = {
-            "alike": Trouble(
-                "the generator's samples differ only {diversity:.0%} as much as real ones: it has collapsed",
-                more,
-                limits.probe_patience,
-            ),
-            "left out": Trouble(
-                "the generator reaches only {reach:.0%} of the real samples (its best was {best:.0%}): it leaves out "
-                "a part of the data",
-                more,
-                limits.probe_patience,
-            ),
-            "class": Trouble(
-                "the samples of class {label} differ only {diversity:.0%} as much as real ones: it has collapsed",
-                more,
-                limits.probe_patience,
-            ),
-        }
-        super().__init__("collapse", limits, troubles)
-        self.sample, self.labels = sample, None if labels is None else labels[:n].cpu()
-        self.classes = classes
-        # axes from other reals than those compared: on its own data an axis shows more spread than on any other
-        self.features = features or Axes(reals[n:] if len(reals) - n >= 64 else reals)
-        with torch.no_grad():
-            self.reals = self.features(reals[:n]).float()
-        self.probe = Probe(every_nimg or 40 * len(self.reals), seed)
-        self.best = 0.0
-
-    def observe(self, step: Step) -> None:
-        """When a probe is due: draw fakes, compare, judge."""
-        if not self.probe.due(step.nimg):
-            return
-        n = len(self.reals)
-        with torch.no_grad():
-            how = () if self.labels is None else (self.labels,)
-            fakes = self.features(self.sample(n, self.probe.generator, *how)).float()
-            found = variety(fakes, self.reals, self.k)
-        self._readings = found
-        by_class = self._by_class(fakes)
-        if by_class:
-            self._readings |= {
-                f"worst_{key}": min(row[key] for row in by_class.values()) for key in ("diversity", "reach")
-            }
-        self.best = max(self.best, found["reach"])
-        if self.probe.count <= self.limits.probe_burn_in:
-            return
-        diversity, reach = found["diversity"], found["reach"]
-        (alike, varied), (few, many) = self.limits.diversity, self.limits.reach
-        self._look("alike", diversity < alike, diversity > varied, diversity=diversity)
-        self._look("left out", reach < few, reach > many, reach=reach, best=self.best)
-        if by_class:
-            label, row = min(by_class.items(), key=lambda item: item[1]["diversity"])
-            worst = row["diversity"]
-            name = self.classes[label] if self.classes else label
-            self._look("class", worst < alike <= diversity, worst > varied, label=name, diversity=worst)
-
-    def _by_class(self, fakes: Tensor) -> dict[int, dict[str, float]]:
-        """The same measures within each class that has enough reals to say something."""
-        if self.labels is None:
-            return {}
-        members = {int(label): self.labels == label for label in self.labels.unique() if label >= 0}
-        return {
-            label: variety(fakes[rows], self.reals[rows], self.k)
-            for label, rows in members.items()
-            if int(rows.sum()) >= 8
-        }
-
-
 def standard(
     *,
     reals: Tensor | None = None,
@@ -391,15 +273,20 @@ def standard(
     features: Features | None = None,
     labels: Tensor | None = None,
     classes: Sequence[str] = (),
+    networks: Mapping[str, nn.Module] = MappingProxyType({}),
     generator: str = "generator",
     seed: int = 0,
     limits: Limits = LIMITS,
 ) -> list[Gauge]:
     """The usual gauges of a game: equilibrium and instability, and collapse where there are 16 reals and a sampler.
 
-    See `Equilibrium` for `generator` and `judge`, `Collapse` for `reals`, `sample`, `features`, `labels` and `classes`.
+    See `Equilibrium` for `generator` and `judge`, `Collapse` for `reals`, `sample`, `features`, `labels`, `classes` and
+    `networks`.
     """
     gauges: list[Gauge] = [Equilibrium(generator, judge, seed=seed + 1, limits=limits), Instability(limits=limits)]
     if reals is not None and sample is not None and len(reals) >= 16:
-        gauges.append(Collapse(reals, sample, features, labels, classes=classes, seed=seed + 2, limits=limits))
+        collapse = Collapse(
+            reals, sample, features, labels, classes=classes, networks=networks, seed=seed + 2, limits=limits
+        )
+        gauges.append(collapse)
     return gauges

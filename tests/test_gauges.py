@@ -324,7 +324,8 @@ def watched(gauges: bool) -> Game:
     if gauges:
         often = Limits(window=10, burn_in=0, patience=1, probe_burn_in=0, probe_patience=1)
         equilibrium, instability = Equilibrium(judge=judge, every_nimg=50, limits=often), Instability(limits=often)
-        game.gauges = [equilibrium, instability, Collapse(rows, sample, every_nimg=30, limits=often)]
+        collapse = Collapse(rows, sample, networks={"generator": generator}, every_nimg=30, limits=often)
+        game.gauges = [equilibrium, instability, collapse]
     return game
 
 

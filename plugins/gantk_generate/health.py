@@ -53,7 +53,14 @@ def gauges(config: GenerateConfig, dataset: Data, generator: nn.Module, critic: 
     known = held_out is not None and len(held_out["image"]) >= LEAST
     judged = judge if known else None
     labels = train.get("label")
-    return core.standard(reals=train["image"], sample=sample, labels=labels, classes=dataset.classes, judge=judged)
+    return core.standard(
+        reals=train["image"],
+        sample=sample,
+        labels=labels,
+        classes=dataset.classes,
+        networks={"generator": generator},
+        judge=judged,
+    )
 
 
 def _in_parts(made: Callable[[slice], Tensor], n: int) -> Tensor:

@@ -48,7 +48,8 @@ def gauges(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Mo
                 made.append(generator(z[part], tokens, mask[part], sentence).float())
         return torch.cat(made)
 
-    return core.standard(reals=reals, sample=sample, labels=labels, classes=names)
+    players = {"generator": generator, TEXT: reader}
+    return core.standard(reals=reals, sample=sample, labels=labels, classes=names, networks=players)
 
 
 def shared(dataset: Data) -> tuple[list[str], list[list[int]]]:
