@@ -46,7 +46,7 @@ class Step:
     grad_norm: dict[str, float] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
-    averages: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    averages: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
