@@ -10,9 +10,8 @@ from gantoolkit import losses
 from gantoolkit.augment import AdaptiveStrength, Augment
 from gantoolkit.game import Step
 
-
 SIGN = 0.6  # of Karras et al. 2020 (arXiv:2006.06676), for r_t
-# Relativistic games on 54,000 pictures held .45 in their first fifth and .24 to .31 later, on 200 they rose from .57 to .93.
+# A relativistic game on 54,000 pictures held .45 in its first fifth and .24 to .31 later; on 200 it rose to .93.
 WIN = 0.4
 
 
