@@ -264,7 +264,8 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
         _check_header(name, page.imagewidth, page.imagelength, frames)
         deep = page.bitspersample > 8
         deep_samples = _deep_tiff(stream, page) if deep else None
-        icc, packet = (bytes(tag.value) if (tag := page.tags.get(code)) else None for code in (34675, encoders.XMP))
+        found = [page.tags.get(code) for code in (encoders.ICC, encoders.XMP)]
+        icc, packet = (None if tag is None else bytes(tag.value) for tag in found)
     exif = Image.Exif()
     stream.seek(0)
     exif.load_from_fp(stream)
@@ -285,6 +286,8 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
         # Pillow applies a TIFF's orientation itself, and `kept` leaves the tag out.
         stream.seek(0)
         pixels, alpha, icc = _decode(Image.open(stream, formats=("TIFF",)))
+    if exif.get(encoders.EXIF_ORIENTATION, 1) != 1:  # whoever applies it, the picture will be upright
+        packet = xmp.upright(packet)
     block = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
     return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF", xmp.of_one_picture(packet)))
 

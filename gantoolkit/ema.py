@@ -62,15 +62,19 @@ class Average:
 def averaged(networks: Mapping[str, nn.Module], averages: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
     """Networks by name with the weights that `averages` has for them, and afterwards with their own again.
 
+    Args:
+        networks: by their names in the game.
+        averages: of some of them, state dicts as `Average.state` has them; see `game.Step`.
+
     Nothing is copied: what writes to a network meanwhile (batch norm in training mode) writes to the averages.
     """
     own: list[tuple[Tensor, Tensor]] = []
-    for name, network in networks.items():
-        for key, tensor in network.state_dict(keep_vars=True).items():
-            if (average := averages.get(name, {}).get(key)) is not None:
-                own.append((tensor, tensor.data))
-                tensor.data = average
     try:
+        for name, network in networks.items():
+            for key, tensor in network.state_dict(keep_vars=True).items():
+                if (average := averages.get(name, {}).get(key)) is not None:
+                    own.append((tensor, tensor.data))
+                    tensor.data = average
         yield
     finally:
         for tensor, data in reversed(own):  # a tensor under two names has its own data in the first entry

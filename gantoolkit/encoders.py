@@ -30,7 +30,7 @@ WRITABLE = {
 STRIP_BYTES = 1 << 20  # of raw PNG rows that one worker filters and compresses at a time
 SAMPLE_BYTES = 1 << 16
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
-XMP = 700  # tag of a TIFF
+XMP, ICC = 700, 34675  # tags of a TIFF
 EXIF_ORIENTATION, EXIF_WIDTH, EXIF_HEIGHT = 0x0112, 0xA002, 0xA003
 # What a TIFF's first directory says about the picture; the rest of it describes the file's own layout.
 DESCRIPTIVE_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
@@ -261,7 +261,7 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
         x, y = (1000 << 32 | round(1000 * dots) for dots in meta.dpi)  # little-endian: numerator first
         tags |= {282: (rational, [x]), 283: (rational, [y]), 296: (short, [2])}
     if meta.icc:
-        tags[34675] = raw, meta.icc
+        tags[ICC] = raw, meta.icc
     if meta.xmp:
         tags[XMP] = octets, meta.xmp
     if meta.exif:

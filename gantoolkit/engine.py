@@ -177,12 +177,13 @@ class Engine:
         fp16 = self.settings.precision == "fp16"
         self.scalers = {p.name: torch.amp.GradScaler(self.device.type, enabled=fp16) for p in game.players}
         self.ema = {p.name: Average(p.networks, p.ema_nimg) for p in game.players if p.ema_nimg}
+        self.averages = {name: state for average in self.ema.values() for name, state in average.state.items()}
 
     # ---- playing ----
 
     def step(self) -> Step:
         """Play every phase that is due, once (or its `repeats`)."""
-        before, report = self.nimg, Step(0, 0)
+        before, report = self.nimg, Step(0, 0, averages=self.averages)
         due = [phase for phase in self.game.phases if self.counters[phase.name].offered % phase.every == 0]
         for counters in self.counters.values():
             counters.offered += 1
@@ -201,7 +202,6 @@ class Engine:
             average.update(self.nimg - before, self.nimg)
         self.steps += 1
         report.nimg, report.step = self.nimg, self.steps
-        report.averages = {name: state for average in self.ema.values() for name, state in average.state.items()}
         if self.game.after_step is not None:
             self.game.after_step(report)
         for gauge in self.game.gauges:

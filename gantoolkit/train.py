@@ -321,9 +321,8 @@ class Training:
 
     def _averaged_states(self) -> dict[str, dict[str, Any]]:
         assert self.engine is not None
-        averaged = {name: state for average in self.engine.ema.values() for name, state in average.state.items()}
         return {
-            name: {k: v.detach().clone() for k, v in averaged.get(name, network.state_dict()).items()}
+            name: {k: v.detach().clone() for k, v in self.engine.averages.get(name, network.state_dict()).items()}
             for name, network in self.engine.game.networks().items()
         }
 

@@ -10,10 +10,6 @@ from gantoolkit import losses
 from gantoolkit.augment import AdaptiveStrength, Augment
 from gantoolkit.game import Step
 
-SIGN = 0.6  # of Karras et al. 2020 (arXiv:2006.06676), for r_t
-# A relativistic game on 54,000 pictures held .45 in its first fifth and .24 to .31 later; on 200 it rose to .93.
-WIN = 0.4
-
 
 class View:
     """How the critic sees samples.
@@ -34,8 +30,7 @@ class View:
         self.adaptive: AdaptiveStrength | None = None
         if self.augment is not None and self.fixed is None:
             relativistic = losses.adversarial(loss).needs_real
-            signal, target = ("win", WIN) if relativistic else ("sign", SIGN)
-            self.adaptive = AdaptiveStrength(signal, target=target, ramp_nimg=ramp_nimg)
+            self.adaptive = AdaptiveStrength("win" if relativistic else "sign", ramp_nimg=ramp_nimg)
 
     def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
         """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""

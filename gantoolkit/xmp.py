@@ -10,10 +10,7 @@ import re
 # A packet that names further pictures or a film behind the first one (HDR gain maps, motion photos) would promise
 # what a file of one picture does not hold.
 _ELSEWHERE = (b"Container:Directory", b"GContainer", b"MicroVideo", b"MotionPhoto", b"hdrgm:")
-_SIZES = {
-    "width": (b"tiff:ImageWidth", b"exif:PixelXDimension"),
-    "height": (b"tiff:ImageLength", b"exif:PixelYDimension"),
-}
+_WIDTHS, _HEIGHTS = (b"tiff:ImageWidth", b"exif:PixelXDimension"), (b"tiff:ImageLength", b"exif:PixelYDimension")
 
 
 def of_one_picture(packet: bytes | None) -> bytes | None:
@@ -28,7 +25,7 @@ def upright(packet: bytes | None) -> bytes | None:
 
 def sized(packet: bytes, width: int, height: int) -> bytes:
     """The packet of a picture of `width` x `height` pixels; a size that it does not name is not added."""
-    for value, names in ((width, _SIZES["width"]), (height, _SIZES["height"])):
+    for value, names in ((width, _WIDTHS), (height, _HEIGHTS)):
         for name in names:
             packet = _set(packet, name, value)
     return packet

@@ -17,11 +17,9 @@ from gantoolkit import checkpoint
 from gantoolkit.alarms import LIMITS, Limits, Trouble
 from gantoolkit.data import Batches
 from gantoolkit.engine import Engine
-from gantoolkit.errors import UsageError
 from gantoolkit.game import Context, Game, Step
-from gantoolkit.gauges import Collapse, Equilibrium, Instability, quietly, standard, verdicts, watch
+from gantoolkit.gauges import Collapse, Equilibrium, Instability, quietly, verdicts, watch
 from gantoolkit.rng import seed_everything
-from gantoolkit.variety import Axes, variety
 from tests.games import Points, critic_loss, differences, fake, rich_game
 from tests.tolerances import TOL
 
@@ -197,104 +195,6 @@ def test_moves_that_are_not_finite_count() -> None:
     assert not gauge.alarms()
     assert len(windows(gauge, 5, skipped=["term critic/adversarial"])) == 1
     assert all(math.isfinite(value) for value in gauge.readings().values())
-
-
-# ---- variety ----
-
-
-def blobs(centres: Tensor, count: int, seed: int, scale: float = 0.05) -> Tensor:
-    """Points about centres in turn."""
-    generator = torch.Generator().manual_seed(seed)
-    return centres[torch.arange(count) % len(centres)] + scale * torch.randn(count, 2, generator=generator)
-
-
-CORNERS = torch.tensor([[0.0, 0.0], [0.0, 4.0], [4.0, 0.0], [4.0, 4.0]])
-
-
-def test_variety_of_a_perfect_a_partial_and_a_dead_generator() -> None:
-    reals = blobs(CORNERS, 128, 0)
-    perfect, half = variety(blobs(CORNERS, 128, 1), reals), variety(blobs(CORNERS[:2], 128, 1), reals)
-    dead, same = variety(torch.ones(128, 2), reals), variety(reals, reals)
-    assert perfect["diversity"] == pytest.approx(1, abs=0.05) and perfect["nearest"] == pytest.approx(1, abs=0.5)
-    assert perfect["reach"] > 0.9 and perfect["recall"] > 0.85
-    assert half["reach"] == pytest.approx(0.5, abs=0.02) and half["recall"] == pytest.approx(0.5, abs=0.08)
-    assert (dead["diversity"], dead["nearest"], dead["recall"]) == (0, 0, 0)
-    assert same == pytest.approx({"diversity": 1, "nearest": 1, "recall": 1, "reach": 1}, abs=CLOSE)
-
-
-def test_reach_allows_for_poor_fakes_but_not_for_missing_ones() -> None:
-    reals = blobs(CORNERS, 128, 0, scale=0.01)
-    beside, missing = blobs(CORNERS + 0.2, 128, 1, scale=0.01), blobs(CORNERS[:1] + 0.2, 128, 1, scale=0.01)
-    assert variety(beside, reals)["reach"] == 1 and variety(beside, reals)["recall"] == 0
-    assert variety(missing, reals)["reach"] == pytest.approx(0.25, abs=0.01)
-
-
-def test_axes_are_those_of_the_data() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(200, 1, 1, 1, generator=generator) * torch.linspace(-1, 1, 32).expand(200, 1, 32, 32)
-    axes = Axes(pictures, count=2)
-    found = axes(pictures)
-    assert found.shape == (200, 2)
-    assert found[:, 1].std() < 1e-3 * found[:, 0].std()  # one direction holds it all
-    points = torch.randn(64, 2, generator=generator)
-    assert torch.pdist(Axes(points)(points)) == pytest.approx(torch.pdist(points), abs=1e-5)  # a rotation
-
-
-@pytest.mark.parametrize(
-    ("centres", "wanted"), [(CORNERS, []), (CORNERS[:1], ["differ only", "reaches only 25%"]), (CORNERS[1:3], [])]
-)
-def test_collapse_says_what_is_wrong_once(centres: Tensor, wanted: list[str]) -> None:
-    reals = blobs(CORNERS, 64, 0)
-    gauge = Collapse(reals, lambda n, random: blobs(centres, n, int(torch.randint(99, (), generator=random))))
-    limit = LIMITS.probe_burn_in + LIMITS.probe_patience
-    texts: list[str] = []
-    for index in range(1, 2 * limit):
-        gauge.observe(Step(index * gauge.probe.every_nimg, index))
-        texts += [alarm.text for alarm in gauge.alarms()]
-        assert index >= limit or not texts
-    assert [part for part in wanted if any(part in text for text in texts)] == wanted
-    assert len(texts) == len(wanted)
-
-
-def test_one_class_may_collapse_alone() -> None:
-    reals, labels = blobs(CORNERS, 256, 0), torch.arange(256) % 4
-
-    def sample(n: int, random: torch.Generator, labels: Tensor) -> Tensor:
-        made = CORNERS[labels] + 0.05 * torch.randn(n, 2, generator=random)
-        return torch.where(labels[:, None] == 2, CORNERS[labels], made)
-
-    gauge = Collapse(reals, sample, labels=labels, every_nimg=100)
-    named = Collapse(reals, sample, labels=labels, classes=["a", "b", "c", "d"], every_nimg=100)
-    for index in range(1, 20):
-        gauge.observe(Step(index * 100, index))
-        named.observe(Step(index * 100, index))
-    (alarm,) = gauge.alarms()
-    assert "class c" in named.alarms()[0].text
-    assert "class 2" in alarm.text and alarm.gauge == "collapse"
-    found = gauge.readings()
-    assert found["collapse/worst_diversity"] == 0 and found["collapse/diversity"] > 0.9
-
-
-def test_samples_of_no_class_are_no_class() -> None:
-    """The same, but the collapsed class has no label: nothing is said of it."""
-    reals, kinds = blobs(CORNERS, 256, 0), torch.arange(256) % 4
-
-    def sample(n: int, random: torch.Generator, labels: Tensor) -> Tensor:
-        made = CORNERS[kinds] + 0.05 * torch.randn(n, 2, generator=random)
-        return torch.where(kinds[:, None] == 2, CORNERS[kinds], made)
-
-    gauge = Collapse(reals, sample, labels=torch.where(kinds == 2, -1, kinds), every_nimg=100)
-    gauge.observe(Step(100, 1))
-    assert gauge.readings()["collapse/worst_diversity"] > 0.5
-
-
-def test_collapse_wants_enough_reals_and_standard_does_without() -> None:
-    few = torch.randn(15, 2)
-    with pytest.raises(UsageError, match="at least 16"):
-        Collapse(few, lambda n, random: few)
-    assert [gauge.name for gauge in standard(reals=few, sample=lambda n, random: few)] == ["equilibrium", "instability"]
-    enough = standard(reals=torch.randn(16, 2), sample=lambda n, random: torch.randn(n, 2, generator=random))
-    assert [gauge.name for gauge in enough] == ["equilibrium", "instability", "collapse"]
 
 
 # ---- in a game ----

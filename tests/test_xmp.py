@@ -24,13 +24,14 @@ KINDS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF"}
 PIXELS = np.random.default_rng(0).integers(0, 255, (5, 8, 3), np.uint8)
 
 
-def others(kind: str, packet: bytes = PACKET, orientation: int = 1) -> bytes:
+def others(kind: str, packet: bytes = PACKET, orientation: int = 1, depth: Any = np.uint8) -> bytes:
     """A file that Pillow (or tifffile) wrote."""
     stream, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
     options: dict[str, Any] = {"xmp": packet}
     if kind == "tif":
-        tifffile.imwrite(stream, PIXELS, photometric="rgb", extratags=[(700, 1, len(packet), packet, True)])
+        tags = [(700, 1, len(packet), packet, True), (274, 3, 1, orientation, True)]
+        tifffile.imwrite(stream, PIXELS.astype(depth), photometric="rgb", extratags=tags)
         return stream.getvalue()
     if kind == "png":
         from PIL.PngImagePlugin import PngInfo
@@ -58,9 +59,9 @@ def test_a_packet_goes_out_to_other_programs_with_the_true_size(kind: str, tmp_p
         assert (found.encode() if isinstance(found, str) else found) == now
 
 
-@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
-def test_what_was_turned_is_not_turned_again(kind: str) -> None:
-    picture = read(others(kind, orientation=6))
+@pytest.mark.parametrize(("kind", "depth"), [*((kind, np.uint8) for kind in KINDS), ("tif", np.uint16)])
+def test_what_was_turned_is_not_turned_again(kind: str, depth: Any) -> None:
+    picture = read(others(kind, orientation=6, depth=depth))
     assert picture.pixels.shape == (8, 5, 3)
     assert picture.xmp == PACKET.replace(b'Orientation="6"', b'Orientation="1"')
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import resource
 import signal
-import subprocess
-import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +16,15 @@ import pytest
 from PIL import Image
 
 from gantk_augment import preview
-from gantk_augment.manifest import JOURNAL, NAME
+from gantk_augment.manifest import NAME
 from gantk_augment.options import RunOptions
 from gantk_augment.source import open_source
 from gantk_augment.use import run
 from gantoolkit import plugins
-from gantoolkit.errors import GantkError, InputError, Interrupted, UsageError
+from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.testing import RecordingConsole
 from tests.augment import data_sets, policies
+from tests.augment.growing import grow, rows, tree
 
 
 @pytest.fixture
@@ -43,23 +39,6 @@ def noise(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return data_sets.class_folders(tmp_path / "data", each=3)
-
-
-def grow(data: Path, out: Path, recipe: Path | None = None, **options: Any) -> tuple[int, RecordingConsole]:
-    """In this process, by the policy noise unless another one is named."""
-    console = RecordingConsole()
-    told: dict[str, Any] = {"policy": "noise", "workers": 1, "recipe": str(recipe) if recipe else "photo"}
-    return run(RunOptions(data=data, out=out, **{**told, **options}), console), console
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Name → sha256 of all files, hidden ones, too."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / NAME).read_text().splitlines()][1:]
 
 
 def test_originals_new_ones_a_manifest_and_a_sheet(tmp_path: Path, data: Path, noise: Path) -> None:
@@ -328,78 +307,6 @@ def test_samples_from_nothing_take_the_usual_suffix(tmp_path: Path) -> None:
     assert sorted(tree(tmp_path / "out")) == [
         *(f"blue/plain-000{i}.jpg" for i in range(3)), NAME, *(f"red/plain-000{i}.jpg" for i in range(3, 6)),
     ]  # fmt: skip
-
-
-# ---- as a process of its own ----
-
-
-def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0, multiply: int = 4) -> list[str]:
-    folder, recipe = policies.write(tmp_path, seconds=seconds)
-    start = [sys.executable, "-m", "gantoolkit", "--plugins-dir", str(folder), "run", "augment", str(data)]
-    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", str(multiply), *words]
-
-
-def killed_and_restarted(tmp_path: Path, kills: int, multiply: int, *words: str) -> None:
-    """A run killed so often, at some time after its first line, and then left alone, makes the undisturbed tree."""
-    data, out = data_sets.class_folders(tmp_path / "data", each=6), tmp_path / "out"
-    order = command(tmp_path, data, out, *words, seconds=0.02, multiply=multiply)
-    rng, done = random.Random(0), 0
-    for _ in range(kills):
-        process = subprocess.Popen(order, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 60
-        journal = out / JOURNAL
-        while process.poll() is None and time.monotonic() < until:
-            if journal.exists() and journal.read_bytes().count(b"\n") > 1 + done:
-                break
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.2))
-        assert process.poll() is None, "it ended before it was killed"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        found = journal.read_bytes().count(b"\n") - 1
-        assert found >= done, "what was done is lost"
-        done = found
-    assert 0 < done < 12 * (1 + multiply)
-    subprocess.run(order, check=True, stdout=subprocess.DEVNULL)
-    undisturbed = tmp_path / "whole"
-    subprocess.run([*order[: order.index("-o") + 1], str(undisturbed), *order[order.index("-o") + 2 :]], check=True)
-    assert tree(out) == tree(undisturbed) and len(tree(out)) == 12 * (1 + multiply) + 1
-
-
-def test_killed_twice_and_restarted(tmp_path: Path) -> None:
-    killed_and_restarted(tmp_path, 2, 4, "--workers", "1")
-
-
-@pytest.mark.slow
-def test_killed_ten_times_and_restarted(tmp_path: Path) -> None:
-    killed_and_restarted(tmp_path, 10, 40, "--workers", "2")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_keeps_what_is_done_and_says_how_to_go_on(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    folder, recipe = policies.write(tmp_path)
-    plugins.use(plugins.discover(plugins_dir=folder))
-    from gantk_augment.tree import Tree
-
-    take = Tree.take
-
-    def and_then(self: Tree, outcome: Any) -> None:
-        take(self, outcome)
-        if len(self.done.lines) == 7:
-            signal.raise_signal(number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Tree, "take", and_then)
-        with pytest.raises(Interrupted, match=r"of 42 pictures are kept in .*the same command goes on") as caught:
-            grow(data, tmp_path / "out", recipe, multiply=6)
-    assert caught.value.exit_code == 130
-    assert (tmp_path / "out" / JOURNAL).exists() and not (tmp_path / "out" / NAME).exists()
-    code, console = grow(data, tmp_path / "out", recipe, multiply=6)
-    assert code == 0 and "going on" in console.said[0] and console.results[-1]["made"] < 42 - 6
-    grow(data, tmp_path / "whole", recipe, multiply=6)
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("format", ["zip", "webdataset"])
