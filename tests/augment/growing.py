@@ -1,9 +1,10 @@
-"""`gantk run augment` in the process of a test, and what it left."""
+"""`gantk run augment` in the process of a test or in its own, and what it left."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gantk_augment.manifest import NAME
 from gantk_augment.options import RunOptions
 from gantk_augment.use import run
 from gantoolkit.testing import RecordingConsole
+from tests.augment import policies
 
 
 def grow(data: Path, out: Path, recipe: Path | None = None, **options: Any) -> tuple[int, RecordingConsole]:
@@ -28,3 +30,10 @@ def tree(folder: Path) -> dict[str, str]:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / NAME).read_text().splitlines()][1:]
+
+
+def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0, multiply: int = 4) -> list[str]:
+    """The same as a process of its own, by a policy that takes so long for each sample."""
+    folder, recipe = policies.write(tmp_path, seconds=seconds)
+    start = [sys.executable, "-m", "gantoolkit", "--plugins-dir", str(folder), "run", "augment", str(data)]
+    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", str(multiply), *words]

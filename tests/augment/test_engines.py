@@ -23,7 +23,7 @@ from gantoolkit import plugins
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.testing import RecordingConsole
 from tests.augment import data_sets, policies
-from tests.augment.test_use import command, grow, tree
+from tests.augment.growing import command, grow, tree
 
 FASHION = ("Sneaker", "Bag")
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ from gantk_augment.tree import Tree
 from gantoolkit import plugins
 from gantoolkit.errors import Interrupted
 from tests.augment import data_sets, policies
-from tests.augment.growing import grow, tree
-
-
-def command(tmp_path: Path, data: Path, out: Path, *words: str, seconds: float = 0.0, multiply: int = 4) -> list[str]:
-    folder, recipe = policies.write(tmp_path, seconds=seconds)
-    start = [sys.executable, "-m", "gantoolkit", "--plugins-dir", str(folder), "run", "augment", str(data)]
-    return [*start, "-o", str(out), "--policy", "noise", "--recipe", str(recipe), "--multiply", str(multiply), *words]
+from tests.augment.growing import command, grow, tree
 
 
 def killed_and_restarted(tmp_path: Path, kills: int, multiply: int, *words: str) -> None:
