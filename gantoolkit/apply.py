@@ -56,13 +56,20 @@ class Pictures:
         """What a file, or standard input, holds."""
         return images.read(source)
 
+    def check(self, held: Any, size: tuple[int, int], target: Path | BinaryIO, options: FileOptions) -> None:
+        """Refuse what was read where its file cannot hold what it becomes: a picture of `size` (height, width)."""
+        images.check(held, self._format(held, target, options), size)
+
     def write(self, made: Any, target: Path | BinaryIO, options: FileOptions) -> None:
         """A result to its file, or to standard output."""
+        kind = self._format(made, target, options)
+        images.write(made, target, format=kind, quality=options.quality, force=options.force)
+
+    def _format(self, picture: Any, target: Path | BinaryIO, options: FileOptions) -> str:
         if isinstance(target, Path):
-            images.write(made, target, quality=options.quality, force=options.force)
-        else:
-            kind = options.format or (made.format if made.format in images.WRITABLE.values() else "png")
-            images.write(made, target, format=kind, quality=options.quality)
+            return images.format_for(target)
+        known = picture.format in images.WRITABLE.values()
+        return images.format_for(None, options.format or (picture.format if known else "png"))
 
     def size(self, held: Any) -> tuple[int, int]:
         """(height, width) of what was read or made."""
@@ -78,6 +85,7 @@ def to_files(
     model: str,
     suffix: str,
     files: Pictures | None = None,
+    becomes: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
 ) -> int:
     """Apply a model to every file that the options name; a file that fails says so, and the others go on.
 
@@ -89,6 +97,8 @@ def to_files(
         model: its name, for the rows.
         suffix: added to names when there is no `options.out`.
         files: how files are read and written; as pictures by default.
+        becomes: (height, width) of an input → those of its result: what a file cannot hold is then refused before
+            the work and not after it.
 
     Returns:
         0 all done, 3 the only file failed, 4 some of several failed.
@@ -111,7 +121,7 @@ def to_files(
     )
 
     def work(job: Job) -> dict[str, Any]:
-        held, made = _one(job, apply, options, console, files)
+        held, made = _one(job, apply, options, console, files, becomes)
         before, after = files.size(held), files.size(made)
         return {"model": model, "input_size": [before[1], before[0]], "size": [after[1], after[0]]}
 
@@ -132,11 +142,19 @@ def to_files(
 
 
 def _one(
-    job: Job, apply: Callable[[Any, Progress], Any], options: FileOptions, console: Console, files: Pictures
+    job: Job,
+    apply: Callable[[Any, Progress], Any],
+    options: FileOptions,
+    console: Console,
+    files: Pictures,
+    becomes: Callable[[tuple[int, int]], tuple[int, int]] | None,
 ) -> tuple[Any, Any]:
     """Read, apply, write; what was read and what was made of it."""
     name = "stdin" if job.source == STANDARD else job.source.name
+    target = sys.stdout.buffer if job.target == STANDARD else job.target
     held = files.read(sys.stdin.buffer.read() if job.source == STANDARD else job.source)
+    if becomes is not None:
+        files.check(held, becomes(files.size(held)), target, options)
     with console.progress(1, "picture", name) as bar:
         before = 0.0
 
@@ -146,5 +164,5 @@ def _one(
             before = done / total
 
         made = apply(held, progress)
-    files.write(made, sys.stdout.buffer if job.target == STANDARD else job.target, options)
+    files.write(made, target, options)
     return held, made

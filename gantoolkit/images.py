@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "MAX_PIXELS", "READABLE", "WRITABLE", "Picture", "contact_sheet", "eight_bits", "format_for", "from_tensor",
-    "is_picture", "read", "side_by_side", "to_tensor", "write",
+    "MAX_PIXELS", "READABLE", "WRITABLE", "Picture", "check", "contact_sheet", "eight_bits", "format_for",
+    "from_tensor", "is_picture", "read", "side_by_side", "to_tensor", "write",
 ]  # fmt: skip
 
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
@@ -94,6 +94,34 @@ def write(
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check(picture: Picture, kind: str, size: tuple[int, int] | None = None) -> None:
+    """Refuse what a format cannot hold; before long work, with the `size` (height, width) that comes out of it.
+
+    Args:
+        kind: "PNG", "JPEG", "WEBP" or "TIFF", as `format_for` gives it.
+
+    Raises:
+        UsageError: sides, transparency or metadata that the format has no room for.
+    """
+    height, width = size or picture.pixels.shape[:2]
+    if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
+        raise UsageError(
+            f"{kind} cannot hold this picture", expected=f"sides up to {MAX_SIDE[kind]} pixels",
+            actual=f"{width} x {height}", remedy="use --format png",
+        )  # fmt: skip
+    if kind != "JPEG":
+        return
+    packet = picture.xmp and xmp.sized(picture.xmp, width, height)
+    for name, block in (("EXIF", picture.exif), ("XMP", packet)):
+        if len(block or b"") > SEGMENT[name]:
+            raise UsageError(
+                f"JPEG cannot hold this picture's {name}", expected=f"up to {SEGMENT[name]:,} bytes",
+                actual=f"{len(block or b''):,}", remedy="use --format png",
+            )  # fmt: skip
+    if picture.alpha is not None:
+        raise UsageError("JPEG cannot hold this picture's transparency", remedy="use --format png")
+
+
 @contextlib.contextmanager
 def _atomic(path: Path) -> Iterator[BinaryIO]:
     """A stream to a hidden neighbour of `path` that takes its place at the end, or goes away on failure."""
@@ -117,22 +145,10 @@ def eight_bits(array: np.ndarray) -> np.ndarray:
 
 
 def _encode(picture: Picture, stream: BinaryIO, kind: str, quality: int) -> None:
+    check(picture, kind)
     pixels, alpha, icc, exif = picture.pixels, picture.alpha, picture.icc, picture.exif
     height, width, channels = pixels.shape
-    if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
-        raise UsageError(
-            f"{kind} cannot hold this picture", expected=f"sides up to {MAX_SIDE[kind]} pixels",
-            actual=f"{width} x {height}", remedy="use --format png",
-        )  # fmt: skip
     packet = picture.xmp and xmp.sized(picture.xmp, width, height)
-    for name, block in (("EXIF", exif), ("XMP", packet)):
-        if kind == "JPEG" and len(block or b"") > SEGMENT[name]:
-            raise UsageError(
-                f"JPEG cannot hold this picture's {name}", expected=f"up to {SEGMENT[name]:,} bytes",
-                actual=f"{len(block or b''):,}", remedy="use --format png",
-            )  # fmt: skip
-    if kind == "JPEG" and alpha is not None:
-        raise UsageError("JPEG cannot hold this picture's transparency", remedy="use --format png")
     convert = {"JPEG": eight_bits, "WEBP": eight_bits, "PNG": _to_integers}.get(kind, np.asarray)
     pixels, alpha = convert(pixels), None if alpha is None else convert(alpha)
     if kind == "WEBP" and channels == 1:

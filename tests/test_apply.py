@@ -108,6 +108,20 @@ def test_standard_output_carries_nothing_but_the_picture(folder: Path, monkeypat
     assert console.said == console.rows == []
 
 
+def test_what_a_file_cannot_hold_is_refused_before_the_work(folder: Path) -> None:
+    def work(held: Any, progress: Progress) -> Any:
+        raise AssertionError("work was done")
+
+    def huge(size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] * 20_000, size[1]
+
+    console = Heard()
+    asked = Options(["a.png"], format="jpg")
+    assert to_files(work, asked, console, model="m", suffix="_x", becomes=huge) == 3
+    assert len(console.warned) == 1 and "JPEG cannot hold this picture" in console.warned[0]
+    assert "6 x 80000" in console.warned[0]
+
+
 def test_bugs_are_not_hidden(folder: Path) -> None:
     def broken(held: Any, progress: Progress) -> Any:
         raise ZeroDivisionError

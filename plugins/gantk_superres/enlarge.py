@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Enlarger:
             progress: called with (tiles done, tiles in all).
         """
         pixels = picture.pixels
-        size = tuple(max(1, round(side * self.scale)) for side in pixels.shape[:2])
+        size = self.size(pixels.shape[:2])
         if picture.alpha is not None:
             pixels = spread(pixels, picture.alpha)
         network, grey = self.network, pixels.shape[2] == 1
@@ -110,6 +110,11 @@ class Enlarger:
         if alpha is not None:
             alpha = resize_array(alpha[:, :, None], size)[:, :, 0]
         return replace(picture, pixels=large, alpha=alpha)
+
+    def size(self, size: Sequence[int]) -> tuple[int, int]:
+        """(height, width) of a picture → of its enlargement."""
+        height, width = (max(1, round(side * self.scale)) for side in size)
+        return height, width
 
     def _export(self, target: Path) -> None:
         export.to_onnx(self.network, target, torch.zeros(1, 3, 32, 32))

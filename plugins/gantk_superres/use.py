@@ -36,7 +36,7 @@ def run(options: RunOptions, console: Console) -> int:
     if not options.inputs:
         return _sample(enlarger, options, console)
     suffix = options.suffix if options.suffix is not None else f"_x{enlarger.scale:g}"
-    return apply.to_files(enlarger.picture, options, console, model=enlarger.name, suffix=suffix)
+    return apply.to_files(enlarger.picture, options, console, model=enlarger.name, suffix=suffix, becomes=enlarger.size)
 
 
 def _sample(enlarger: Enlarger, options: RunOptions, console: Console) -> int:

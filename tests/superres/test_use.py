@@ -202,6 +202,12 @@ def test_transparency_that_jpeg_cannot_hold(gantk: Run, capsys: pytest.CaptureFi
     assert "transparency" in lines(capsys)[0] and names() == {"a.png"}
 
 
+def test_sides_that_the_format_cannot_hold(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    images.write(images.Picture(np.zeros((1, 4_100, 1), np.uint8)), "wide.png")
+    assert gantk("wide.png", "--format", "webp") == 3
+    assert "16383" in (line := lines(capsys)[0]) and "16400 x 4" in line and names() == {"wide.png"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "size"),
     [
