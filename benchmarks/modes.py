@@ -1,6 +1,6 @@
 """Ring and grid of Gaussians: how many modes a game finds, how sharp and how even they are.
 
-    python benchmarks/modes.py [--data ring grid] [--presets points dcgan-minimax …] [--seeds 10] [--nimg N]
+    python benchmarks/modes.py [--data ring grid] [--presets points minimax dcgan …] [--seeds 10] [--nimg N]
                                [--jobs 2] [--threads 1] [--json FILE] [--sheet FILE.png]
 
 Protocol (that of PacGAN: Lin et al. 2018, arXiv:1712.04086, section 4.1):
@@ -12,8 +12,10 @@ Protocol (that of PacGAN: Lin et al. 2018, arXiv:1712.04086, section 4.1):
     KL      reverse: Σ p ln(p / u) over the modes, p the histogram of the high-quality samples, u = 1 / modes
 
 Every preset plays the plugin's own game on the same networks and batches, those of the preset `points`, with the
-loss, penalty, rates and moves of its own; nothing is set for one data set alone. Points are brought into [-1, 1] as
-those of every user (`gantoolkit.labelled.Points`). The gauges of training watch: their alarms are counted.
+loss, penalty, rates and moves of its own; nothing is set for one data set alone. `minimax` is `points` in all but its
+loss, that of Goodfellow et al. 2014, and has no penalty: what the default game's own are worth. Points are brought
+into [-1, 1] as those of every user (`gantoolkit.labelled.Points`). The gauges of training watch: their alarms are
+counted.
 With --json, finished runs are kept in the file and not repeated.
 """
 
@@ -46,6 +48,11 @@ from gantk_generate.task import Generate
 from gantoolkit.engine import Diverged, Engine, Settings
 
 TRAINING, SAMPLES, FEW = 100_000, 2_500, 20
+# The default game for points, and the same with nothing changed but what it plays for.
+POINTS: dict[str, dict[str, Any]] = {
+    "points": dict(PRESETS["points"]),
+    "minimax": {**PRESETS["points"], "loss": "minimax", "penalty": "none", "gamma": 0.0},
+}
 OTHERS = ("dcgan-minimax", "dcgan", "lsgan", "hinge-sn", "wgan-gp", "stylegan2")
 # What a preset says of its game; the rest it says of networks for pictures, which points have no use for.
 GAME = {
@@ -116,9 +123,9 @@ class Rows:
 
 
 def configuration(preset: str, seed: int, nimg: int | None = None) -> GenerateConfig:
-    """`points`, with the game of another preset; `nimg` images instead of its own number."""
-    values = dict(PRESETS["points"])
-    if preset != "points":
+    """One of `POINTS`, or the first with the game of another preset; `nimg` images instead of its own number."""
+    values = dict(POINTS.get(preset, POINTS["points"]))
+    if preset not in POINTS:
         plain = {name: GenerateConfig.model_fields[name].default for name in GAME}
         values |= plain | {name: value for name, value in PRESETS[preset].items() if name in GAME}
     if nimg is not None:
@@ -229,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
     parser.set_defaults(threads=1)
     parser.add_argument("--data", nargs="+", choices=MIXTURES, default=list(MIXTURES))
-    parser.add_argument("--presets", nargs="+", default=["points", *OTHERS], metavar="NAME")
+    parser.add_argument("--presets", nargs="+", default=[*POINTS, *OTHERS], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each (default 10)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--nimg", type=int, help="images of each run, instead of those of the preset `points`")

@@ -60,6 +60,12 @@ def test_presets_differ_in_the_game_alone() -> None:
     assert changed <= modes.GAME
 
 
+def test_minimax_differs_in_what_is_played_for_alone() -> None:
+    own, other = modes.configuration("points", 1), modes.configuration("minimax", 1)
+    assert (other.loss, other.penalty) == ("minimax", "none")
+    assert {name for name, value in own if getattr(other, name) != value} == {"loss", "penalty", "gamma"}
+
+
 def test_finished_runs_are_kept_and_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "rows.json"
     arguments = ["--data", "ring", "--presets", "points", "--seeds", "1", "--nimg", "512", "--jobs", "1"]
