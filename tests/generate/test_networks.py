@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gantk_generate.networks import ARCHITECTURES, Critic, Generator, build_critic, build_generator, nearest
 from gantk_generate.networks.base import doublings
-from gantk_generate.networks.residual import Block
+from gantk_generate.networks.residual import LEAK, Block, ResidualGenerator
 from gantk_generate.networks.style import Filter, ModulatedConv, minibatch_deviation
 from gantoolkit.errors import UsageError
 from gantoolkit.losses import zero_centred_gradient
@@ -272,6 +272,22 @@ def test_samples_start_in_the_stated_range(config: dict[str, Any], low: float, h
             x = generator(torch.randn(8, generator.latent))
             assert low < x.std() < high
             assert critic(x).abs().max() < 10
+
+
+def test_a_generator_driven_far_past_black_can_come_back() -> None:
+    class Far(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.level = nn.Parameter(torch.tensor(-50.0))  # where a tanh has a gradient of 0 in fp32
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.level.expand(len(x), 3, *x.shape[2:])
+
+    generator = cast(ResidualGenerator, pair(TINY["residual"])[0])
+    generator.pixels = far = Far()
+    generator(torch.randn(2, 8)).mean().backward()
+    assert far.level.grad is not None and float(far.level.grad) == pytest.approx(LEAK)
+    assert torch.equal(generator.eval()(torch.randn(2, 8)), torch.full((2, 3, 16, 16), -1.0))
 
 
 @pytest.mark.parametrize(
