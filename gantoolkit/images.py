@@ -95,10 +95,12 @@ def write(
 
 
 def check(picture: Picture, kind: str, size: tuple[int, int] | None = None) -> None:
-    """Refuse what a format cannot hold; before long work, with the `size` (height, width) that comes out of it.
+    """Refuse what a format cannot hold: at once, where it is known before long work what size will come out of it.
 
     Args:
+        picture: what is to be written, or what it will be made from, with the same alpha and metadata.
         kind: "PNG", "JPEG", "WEBP" or "TIFF", as `format_for` gives it.
+        size: (height, width) in pixels of what will be written; None for those of `picture`.
 
     Raises:
         UsageError: sides, transparency or metadata that the format has no room for.
