@@ -5,7 +5,8 @@
 Photographs of 256² go from JPEG to JPEG. The bare loop reads with cv2.imread, applies the same recipe and writes with
 cv2.imwrite at the same quality: no plan, no manifest, no hashes, nothing that survives a kill. Ways take turns, all
 with processes that have imported everything; the command's time is that of the whole call. CPU time is that of one
-process. Last come pictures of 32² by the bundled generator, filters and files included.
+process. Last come pictures of 32² by the bundled generator, filters and files included. Workers import this file, so
+what only the process that asks needs is imported in functions.
 """
 
 from __future__ import annotations
@@ -23,13 +24,10 @@ from typing import Any
 import cv2
 import numpy as np
 from common import paired, parser, ratio, report
-from heldout import photos
 
 from gantk_augment import engines, recipes
 from gantk_augment.codec import QUALITY
 from gantk_augment.options import RunOptions
-from gantk_augment.use import run
-from gantoolkit.testing import RecordingConsole
 
 SIDE = 256
 CLASSES = ("Coat", "Trouser")
@@ -60,6 +58,8 @@ def main() -> None:
 
 def write_photos(folder: Path, count: int) -> None:
     """Crops of public-domain photographs, all different."""
+    from heldout import photos
+
     rng, sources = np.random.default_rng(0), [p for p in photos().values() if min(p.shape[:2]) >= SIDE]
     folder.mkdir()
     for index in range(count):
@@ -145,6 +145,9 @@ def generated_rows(data: Path, folder: Path, arguments: Any) -> list[list[Any]]:
 
 def ours(data: Path, folder: Path, arguments: Any, workers: int, **told: Any) -> None:
     """The whole command, for new pictures alone."""
+    from gantk_augment.use import run
+    from gantoolkit.testing import RecordingConsole
+
     out = Path(tempfile.mkdtemp(dir=folder))  # removed in the end, and not on our time
     options = RunOptions(
         data=data, out=out, workers=workers, originals=False, **{"recipe": arguments.recipe, "multiply": None, **told}

@@ -6,6 +6,7 @@ are as large as may be lost by a kill and waited for at Ctrl-C.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import multiprocessing
@@ -136,6 +137,7 @@ _worker: Worker | None = None
 def _start(job: Job) -> None:
     """Begin as a worker: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
     global _worker
+    gc.freeze()  # all that was there at the fork is shared memory, which a collection would touch and so copy
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()

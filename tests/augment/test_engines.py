@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,17 @@ def test_one_two_and_four_workers_make_the_same_tree(tmp_path: Path) -> None:
         assert grow(data, out, policy="classic", workers=workers, multiply=2)[0] == 0
         trees[workers] = tree(out)
     assert trees[1] == trees[2] == trees[4] and len(trees[1]) == 49
+
+
+def test_workers_do_not_copy_the_memory_that_they_are_forked_with(tmp_path: Path) -> None:
+    """A garbage collection writes to every object that it looks at, and so copies each page of the imports."""
+    from gantk_augment.source import open_source
+
+    plugins.use(plugins.discover())
+    source = open_source(data_sets.class_folders(tmp_path / "data", each=2))
+    job = Job(source, tmp_path, {}, ".png", plugins.current().found_by)
+    with ProcessPoolExecutor(1, engines.processes(), engines._start, (job,)) as pool:
+        assert pool.submit(gc.get_freeze_count).result() > 10_000
 
 
 @pytest.mark.slow
