@@ -1,7 +1,7 @@
 """Two hundred pictures: what adaptive augmentation is worth, on pictures that were held out.
 
     python recipes/fashion_mnist.py DATA/
-    python benchmarks/generate_few.py DATA/ [--pictures 200] [--nimg 100000] [--json FILE]
+    python benchmarks/generate_few.py DATA/ [--pictures 200] [--nimg 200000] [--json FILE]
 
 Twenty pictures of each class of Fashion-MNIST train the default game (half as wide) with and without `augment`.
 Both are measured against the 10,000 test pictures, and the share of copies of the training pictures with them.
@@ -22,7 +22,6 @@ COMMON = ["--set", "held_out=0", "--channels", "32", "--critic-channels", "32"] 
 def main() -> None:
     made = settings()
     made.add_argument("--pictures", type=int, default=200)
-    made.set_defaults(nimg=100_000)
     arguments = made.parse_args()
     few = subset(arguments.data / "fashion-mnist-train.zip", arguments.pictures, arguments.runs)
     rows = []
