@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -29,7 +28,6 @@ from gantoolkit.game import (
     Game,
     Phase,
     Player,
-    Shared,
     Step,
     Term,
     lazy_correction,
@@ -38,6 +36,7 @@ from gantoolkit.game import (
     weight_of,
 )
 from gantoolkit.schedule import schedule
+from gantoolkit.stepbatch import Batches, StepBatch, batch_size
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -63,16 +62,6 @@ class Settings:
     compile: bool = False
     seed: int = 0
     patience: int = 5
-
-
-class Batches(Protocol):
-    """Where real data comes from: an endless source whose position can be saved."""
-
-    def next(self) -> Mapping[str, Any]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class Diverged(TrainingError):
@@ -138,10 +127,8 @@ class Engine:
         self.bad_in_a_row: dict[str, int] = {}  # by phase and the interval of its terms
         self.counters = {phase.name: Counters() for phase in game.phases}
         self.moves = {player.name: 0 for player in game.players}
-        self._batch: list[Mapping[str, Any]] | None = None
-        self._shared: list[dict[str, Shared]] = []
-        self._noise: dict[str, Draws] = {}
-        self._later: list[Phase] = []
+        layout, parts, seed = self.settings.channels_last, self.settings.accumulate, self.settings.seed
+        self.batch = StepBatch(batches, game.prepare, self.team, self.device, layout, parts, seed)
 
         networks = game.networks()
         for network in networks.values():
@@ -173,7 +160,9 @@ class Engine:
         self._buffers = [b.data for network in networks.values() for b in network.buffers()]
         self._buffers_before = [buffer.clone() for buffer in self._buffers]
         self.correction = {p.name: lazy_correction(game.phases, p.name) for p in game.players}
-        self.optimizers = {p.name: self._optimizer(p) for p in game.players}
+        self.optimizers = {
+            p.name: optimizers.optimizer_of(p, self.trainable[p.name], self.correction[p.name]) for p in game.players
+        }
         fp16 = self.settings.precision == "fp16"
         self.scalers = {p.name: torch.amp.GradScaler(self.device.type, enabled=fp16) for p in game.players}
         self.ema = {p.name: Average(p.networks, p.ema_nimg) for p in game.players if p.ema_nimg}
@@ -190,14 +179,14 @@ class Engine:
         for place, phase in enumerate(due):
             counters = self.counters[phase.name]
             for repeat in range(phase.repeats):
-                if phase.batch == "fresh" or self._batch is None:
-                    self._next_batch()
+                if phase.batch == "fresh" or not self.batch.parts:
+                    self.nimg += self.batch.draw(self.nimg)
                 batch_stays = phase.batch == "same" or repeat == phase.repeats - 1
-                self._later = due[place + 1 :] if batch_stays else []
+                self.batch.later = due[place + 1 :] if batch_stays else ()
                 for terms in terms_due(phase, counters.plays):
                     self._record(report, phase, self._move(phase, terms))
                 counters.plays += 1
-        self._forget_batch()
+        self.batch.forget()
         for average in self.ema.values():
             average.update(self.nimg - before, self.nimg)
         self.steps += 1
@@ -212,14 +201,13 @@ class Engine:
         """One optimizer step of the phase's player on the sum of `terms`."""
         player, parameters = self.game.player(phase.player), self.trainable[phase.player]
         optimizer, scaler = self.optimizers[player.name], self.scalers[player.name]
-        assert self._batch is not None
-        micro, move = len(self._batch), Move()
+        micro, move = len(self.batch.parts), Move()
         if self._buffers:
             torch._foreach_copy_(self._buffers_before, self._buffers)
-        draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+        draws = self.batch.draws(self.generator)
         total = torch.zeros((), device=self.device)
         with trained(parameters):
-            for index, batch in enumerate(self._batch):
+            for index, batch in enumerate(self.batch.parts):
                 rows = batch_size(batch)
                 draws.rows(index * rows, (index + 1) * rows, micro * rows)
                 ctx = self._context(phase, player, batch, draws, index)
@@ -227,7 +215,7 @@ class Engine:
                 if loss.requires_grad:
                     scaler.scale(loss).backward()
                 total = total + loss.detach()
-                for known in self._shared[index].values():  # backward has freed the graphs of the player's own
+                for known in self.batch.shared[index].values():  # backward has freed the graphs of the player's own
                     known.graph = known.graph and known.owner != player.name
                 for name, value in ctx.values.items():
                     value = torch.as_tensor(value, dtype=torch.float32, device=self.device).detach()
@@ -278,7 +266,7 @@ class Engine:
         if not overflow:
             self.bad_in_a_row[kind] = self.bad_in_a_row.get(kind, 0) + 1
             if self.bad_in_a_row[kind] >= self.settings.patience:
-                self._forget_batch()
+                self.batch.forget()
                 raise Diverged(where, self.bad_in_a_row[kind])
 
     def _loss(self, ctx: Context, terms: list[Term], move: Move | None = None) -> Tensor:
@@ -298,7 +286,7 @@ class Engine:
                         loss = loss + weight_of(term, self.nimg) * value.float()
                         if move is not None:
                             so_far = move.losses.get(term.name, 0.0)
-                            move.losses[term.name] = so_far + value.detach().float() / max(1, len(self._shared))
+                            move.losses[term.name] = so_far + value.detach().float() / max(1, len(self.batch.parts))
         return loss
 
     def _autocast(self, off: bool = False) -> Any:
@@ -315,21 +303,12 @@ class Engine:
             phase=phase,
             player=player,
             draws=draws,
-            shared=self._shared[index],
-            noise=self._noise,
+            shared=self.batch.shared[index],
+            noise=self.batch.noise,
             moves=self.moves,
             trainable=self.trainable,
-            keep_graph=self._keep_graph,
+            keep_graph=self.batch.keeps_graph,
         )
-
-    def _keep_graph(self, owner: str) -> bool:
-        """Whether a later phase of this step will train `owner` on this very batch, in one piece."""
-        for phase in self._later if len(self._shared) == 1 else []:
-            if phase.batch == "fresh":
-                return False
-            if phase.player == owner:
-                return True
-        return False
 
     def _record(self, report: Step, phase: Phase, move: Move) -> None:
         report.losses.update({f"{phase.name}/{name}": value for name, value in move.losses.items()})
@@ -337,40 +316,6 @@ class Engine:
         report.grad_norm[phase.player] = move.grad_norm
         if move.skipped:
             report.skipped.append(move.skipped)
-
-    # ---- data ----
-
-    def _next_batch(self) -> None:
-        """Draw a batch, put it on the device and cut it into micro-batches."""
-        batch = {key: self._place(value) for key, value in self.batches.next().items()}
-        if self.game.prepare is not None:
-            seed = np.random.SeedSequence((self.settings.seed, self.nimg, self.team.rank)).generate_state(1)
-            generator = torch.Generator(self.device).manual_seed(int(seed[0]))
-            batch = {key: self._place(value) for key, value in self.game.prepare(batch, generator).items()}
-        rows, parts = batch_size(batch), self.settings.accumulate
-        if rows % parts:
-            raise UsageError(
-                "the batch does not divide into micro-batches",
-                expected=f"a multiple of accumulate={parts}",
-                actual=f"{rows} samples a process",
-            )
-        size = rows // parts
-        self._batch = [
-            {k: v[i * size : (i + 1) * size] if _is_list(v) and len(v) == rows else v for k, v in batch.items()}
-            for i in range(parts)
-        ]
-        self._shared, self._noise = [{} for _ in range(parts)], {}
-        self.nimg += rows * self.team.world
-
-    def _forget_batch(self) -> None:
-        """Free the batch and what was kept of it, graphs included."""
-        self._batch, self._shared, self._noise = None, [], {}
-
-    def _place(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        layout = torch.channels_last if self.settings.channels_last and value.ndim == 4 else torch.preserve_format
-        return value.to(self.device, non_blocking=True, memory_format=layout)
 
     # ---- before the first step ----
 
@@ -388,13 +333,12 @@ class Engine:
         }
         self.networks = dict(networks)
         self.trainable = {player.name: [] for player in self.game.players}
-        self._next_batch()
-        assert self._batch is not None
-        rows, micro = batch_size(self._batch[0]), len(self._batch)
+        self.batch.draw(self.nimg)
+        rows, micro = batch_size(self.batch.parts[0]), len(self.batch.parts)
         for phase in self.game.phases:
-            draws = Draws(self.generator, world=self.team.world, rank=self.team.rank, device=self.device)
+            draws = self.batch.draws(self.generator)
             draws.rows(0, rows, rows * micro)
-            ctx = self._context(phase, self.game.player(phase.player), self._batch[0], draws, 0)
+            ctx = self._context(phase, self.game.player(phase.player), self.batch.parts[0], draws, 0)
             self._loss(ctx, list(phase.terms))
         with torch.no_grad():
             for name, network in networks.items():
@@ -405,34 +349,14 @@ class Engine:
             part.load_state_dict(parts[name])
         self.batches.load_state_dict(kept[0])
         self.load_rng_state(kept[1])
-        self._forget_batch()
-        self.nimg = 0
+        self.batch.forget()
 
     def warnings(self) -> list[str]:
         """What cannot hold in this game: promises about micro-batches and processes that batch statistics break."""
         if self.settings.accumulate == 1 and self.team.world == 1:
             return []
         how = f"{self.settings.accumulate} micro-batches on {self.team.world} processes"
-        coupled = [f"{p.name}/{t.name}" for p in self.game.phases for t in p.terms if t.couples_batch]
-        found = [f"term {name} couples the samples of a batch" for name in coupled]
-        for name, network in self.game.networks().items():
-            modules = list(network.modules())
-            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules):
-                found.append(f"network {name} normalises over the batch")
-            if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p for m in modules):
-                found.append(f"network {name} drops out at random")
-        return [f"{what}: {how} do not give the full batch's gradient" for what in found]
-
-    def _optimizer(self, player: Player) -> torch.optim.Optimizer:
-        c, parameters = self.correction[player.name], self.trainable[player.name]
-        betas = (player.betas[0] ** c, player.betas[1] ** c)
-        rate = schedule(player.lr)(0) * c
-        make: Callable[..., torch.optim.Optimizer]
-        if player.optimizer is not None:
-            return player.optimizer(parameters, lr=rate, betas=betas)
-        make = optimizers.AdamW if player.weight_decay else optimizers.Adam
-        fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
-        return make(parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused)
+        return [f"{what}: {how} do not give the full batch's gradient" for what in self.game.couplings()]
 
     # ---- state ----
 
@@ -490,12 +414,3 @@ class Engine:
                 gauge.load_state_dict(copy.deepcopy(state["gauges"][gauge.name]))
         self.batches.load_state_dict(state["batches"])
         rng.load(state["rng"][place], self.generator, self.device, own=place == self.team.rank)
-
-
-def batch_size(batch: Mapping[str, Any]) -> int:
-    """Samples in a batch: the first dimension of its first tensor (or the length of its first list)."""
-    return next(len(value) for value in batch.values() if _is_list(value))
-
-
-def _is_list(value: Any) -> bool:
-    return value.ndim > 0 if isinstance(value, Tensor) else isinstance(value, (list, tuple))

@@ -159,6 +159,9 @@ class Phase:
     batch: Literal["same", "fresh"] = "same"
 
 
+Prepare = Callable[[Mapping[str, Any], torch.Generator], Mapping[str, Any]]
+
+
 @dataclass
 class Game:
     """Players and phases, played in order.
@@ -177,7 +180,7 @@ class Game:
     players: Sequence[Player]
     phases: Sequence[Phase]
     state: Mapping[str, Stateful] = field(default_factory=dict)
-    prepare: Callable[[Mapping[str, Any], torch.Generator], Mapping[str, Any]] | None = None
+    prepare: Prepare | None = None
     after_step: Callable[[Step], None] | None = None
     gauges: Sequence[Gauge] = ()
 
@@ -224,6 +227,22 @@ class Game:
     def networks(self) -> dict[str, nn.Module]:
         """Every network of the game by name."""
         return {name: network for player in self.players for name, network in player.networks.items()}
+
+    def couplings(self) -> list[str]:
+        """What makes a sample's part in the gradient depend on the batch that it is in: terms and layers, in words."""
+        found = [
+            f"term {p.name}/{t.name} couples the samples of a batch"
+            for p in self.phases
+            for t in p.terms
+            if t.couples_batch
+        ]
+        for name, network in self.networks().items():
+            modules = list(network.modules())
+            if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules):
+                found.append(f"network {name} normalises over the batch")
+            if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p for m in modules):
+                found.append(f"network {name} drops out at random")
+        return found
 
 
 def _unique(what: str, names: Sequence[str]) -> None:

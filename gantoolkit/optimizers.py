@@ -8,10 +8,14 @@ and shown to torch with the dimensions in the order of memory, as which it is co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from gantoolkit.game import Player
+from gantoolkit.schedule import schedule
 
 
 class _InMemoryOrder(torch.optim.Optimizer):
@@ -42,3 +46,14 @@ class Adam(_InMemoryOrder, torch.optim.Adam):
 
 class AdamW(_InMemoryOrder, torch.optim.AdamW):
     """`torch.optim.AdamW`."""
+
+
+def optimizer_of(player: Player, parameters: list[nn.Parameter], correction: float) -> torch.optim.Optimizer:
+    """The optimizer that a player asks for, its rate and betas corrected for its lazy terms (`lazy_correction`)."""
+    betas = (player.betas[0] ** correction, player.betas[1] ** correction)
+    rate = schedule(player.lr)(0) * correction
+    if player.optimizer is not None:
+        return player.optimizer(parameters, lr=rate, betas=betas)
+    make: Callable[..., torch.optim.Optimizer] = AdamW if player.weight_decay else Adam
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
+    return make(parameters, lr=rate, betas=betas, eps=player.eps, weight_decay=player.weight_decay, fused=fused)

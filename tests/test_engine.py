@@ -296,7 +296,7 @@ def test_how_often_the_generator_runs(phases, expected):
     calls.clear()
     engine.step()
     assert calls == expected
-    assert engine._shared == []  # graphs are freed with the step
+    assert engine.batch.shared == []  # graphs are freed with the step
 
 
 def test_a_value_made_anew_has_the_noise_of_its_batch():
@@ -410,7 +410,7 @@ def test_the_dry_run_leaves_no_trace(accumulate):
     assert torch.equal(engine.generator.get_state(), torch.Generator().manual_seed(3).get_state())
     assert batches.state_dict() == {"position": 0}
     assert len(pool.kept) == 0
-    assert (engine.nimg, engine.steps, engine._batch) == (0, 0, None)
+    assert (engine.nimg, engine.steps, engine.batch.parts) == (0, 0, [])
     assert all(p.grad is None for net in game.networks().values() for p in net.parameters())
     assert engine.batches.next()["index"].tolist() == Batches(Points(), 8).next()["index"].tolist()
 

@@ -13,7 +13,6 @@ from gantk_augment.filters import Folds, nearest, thumbnails
 from gantoolkit.classify import Classifier, fit_classifier
 
 SHARES = (0.25, 0.5, 0.75)
-SURE = 1.96  # standard errors that a gain has to exceed: 0 is outside its 95 % interval
 
 
 def stratified(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
@@ -62,6 +61,9 @@ def choose_share(
     cheating: a generated picture then takes part only where the real one nearest to it (in thumbnails) is not held
     out. What is left of the generator's knowledge still favours it: folds that it has not seen tell the truth.
 
+    The best expectation decides, not its interval: of few pictures no gain that one may hope for is beyond chance, and
+    to ask for it would be to refuse every generator. What the choice is worth is for the verdict to say.
+
     Args:
         pictures, labels: real ones, sized for the classifier.
         synthetic: generated pictures of that size, and their labels.
@@ -71,8 +73,8 @@ def choose_share(
         nimg, seed: of each fit, as in `cross_fit`.
 
     Returns:
-        The share, 0 unless the best one's gain is more than 1.96 standard errors above 0; and a row for each share:
-        "share", "accuracy", "gain" over 0 and its standard "error" (over held-out pictures, paired).
+        The share, 0 where none is better; and a row for each share: "share", "accuracy", "gain" over 0 and its
+        standard "error" (over held-out pictures, paired).
     """
     among = np.full(len(synthetic[0]), -1) if unseen else nearest(_flat(synthetic[0]), _flat(pictures))[0]
     base = _correct(pictures, labels, folds)
@@ -89,8 +91,7 @@ def choose_share(
         gain = (correct := _correct(pictures, labels, fitted)) - base
         error = float(gain.std(ddof=1) / len(gain) ** 0.5)
         table.append({"share": share, "accuracy": float(correct.mean()), "gain": float(gain.mean()), "error": error})
-    best = max(table, key=lambda row: row["gain"])
-    return (best["share"] if best["gain"] > SURE * best["error"] else 0.0), table
+    return max(table, key=lambda row: row["gain"])["share"], table
 
 
 def _flat(pictures: np.ndarray) -> np.ndarray:
