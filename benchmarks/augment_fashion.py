@@ -89,7 +89,7 @@ def settings() -> argparse.Namespace:
     made.add_argument("--seed", type=int, default=0, help="the first one")
     made.add_argument("--nimg", type=int, default=24_000, help="pictures shown to each classifier")
     made.add_argument("--test", type=int, default=5_000, help="test pictures, at most")
-    made.add_argument("--gan-nimg", type=int, default=60_000, help="pictures shown to each generator's critic")
+    made.add_argument("--gan-nimg", type=int, default=50_000, help="pictures shown to each generator's critic")
     made.add_argument("--channels", type=int, default=32, help="width of generator and critic")
     made.add_argument("--classifier-nimg", type=int, default=10_000, help="shown to each classifier of the generator")
     made.add_argument("--collapsed", type=int, default=25, help="n of the collapsed generator's row; 0 leaves it out")

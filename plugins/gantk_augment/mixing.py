@@ -12,7 +12,7 @@ import numpy as np
 from gantk_augment.filters import Folds, nearest, thumbnails
 from gantoolkit.classify import Classifier, fit_classifier
 
-SHARES = (0.25, 0.5, 0.75)
+SHARES = (0.25, 0.5)
 
 
 def stratified(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
@@ -61,8 +61,10 @@ def choose_share(
     cheating: a generated picture then takes part only where the real one nearest to it (in thumbnails) is not held
     out. What is left of the generator's knowledge still favours it: folds that it has not seen tell the truth.
 
-    The best expectation decides, not its interval: of few pictures no gain that one may hope for is beyond chance, and
-    to ask for it would be to refuse every generator. What the choice is worth is for the verdict to say.
+    Few pictures cannot prove a gain, and to ask for proof would refuse every generator; harm they can show. So the
+    smallest share counts that does as well as the best one, give or take its standard error (Breiman et al. 1984,
+    Classification and Regression Trees, 3.4.3), unless it does worse than none by more than its own. What that is
+    worth is for the verdict to say.
 
     Args:
         pictures, labels: real ones, sized for the classifier.
@@ -73,8 +75,8 @@ def choose_share(
         nimg, seed: of each fit, as in `cross_fit`.
 
     Returns:
-        The share, 0 where none is better; and a row for each share: "share", "accuracy", "gain" over 0 and its
-        standard "error" (over held-out pictures, paired).
+        The share; and a row for each: "share", "accuracy", "gain" over 0 and its standard "error" (over held-out
+        pictures, paired).
     """
     among = np.full(len(synthetic[0]), -1) if unseen else nearest(_flat(synthetic[0]), _flat(pictures))[0]
     base = _correct(pictures, labels, folds)
@@ -91,7 +93,10 @@ def choose_share(
         gain = (correct := _correct(pictures, labels, fitted)) - base
         error = float(gain.std(ddof=1) / len(gain) ** 0.5)
         table.append({"share": share, "accuracy": float(correct.mean()), "gain": float(gain.mean()), "error": error})
-    return max(table, key=lambda row: row["gain"])["share"], table
+    best = max(table[1:], key=lambda row: row["gain"])
+    least = min(row["share"] for row in table[1:] if row["gain"] >= best["gain"] - best["error"])
+    row = next(row for row in table[1:] if row["share"] == least)
+    return (least if row["gain"] + row["error"] > 0 else 0.0), table
 
 
 def _flat(pictures: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class AugmentConfig(TrainConfig):
     outliers: float = option(
         0.05, "leave out samples farther from all pictures than this share of pictures", ge=0, lt=1
     )
-    confidence: float = option(0.5, "least probability of its label that a sample has to have", ge=0, lt=1)
+    confidence: float = option(0.05, "least probability of its label that a sample has to have", ge=0, lt=1)
 
 
 class RunOptions(Options):

@@ -60,6 +60,30 @@ def test_a_tie_is_won_by_none(shapes: Shapes, folds: Any) -> None:
     assert share == 0 and table[1]["gain"] == 0 and table[1]["error"] == 0
 
 
+@pytest.mark.parametrize(
+    ("right", "share"),
+    [
+        ((50, 52, 53), 0.25),  # as good as the best, give or take its error: the fewer generated pictures
+        ((50, 50, 70), 0.5),
+        ((50, 49, 49), 0.25),  # no proof of harm
+        ((50, 40, 30), 0.0),
+        ((50, 30, 49), 0.5),
+    ],
+)
+def test_few_generated_pictures_unless_they_do_harm(
+    right: tuple[int, ...], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`right` of 100 held-out pictures at shares 0, .25 and .5; such gains have an error of about 7 in 100."""
+    rng = np.random.default_rng(0)
+    answers = iter([rng.permutation(np.arange(100) < count).astype(float) for count in right])
+    monkeypatch.setattr(mixing, "_correct", lambda *_: next(answers))
+    monkeypatch.setattr(mixing, "fit_classifier", lambda *_, **__: None)
+    pictures, labels = np.zeros((100, 8, 8, 1), np.uint8), np.zeros(100, np.int64)
+    folds: Any = [(np.arange(50), None), (np.arange(50, 100), None)]
+    found, table = choose_share(pictures, labels, 1, (pictures, labels), folds, unseen=True, nimg=1)
+    assert found == share and [row["share"] for row in table] == [0, 0.25, 0.5]
+
+
 def test_copies_of_held_out_pictures_take_no_part(shapes: Shapes, folds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, labels = shapes[0][:FEW], shapes[1][:FEW]
     seen = []
