@@ -61,10 +61,10 @@ def choose_share(
     cheating: a generated picture then takes part only where the real one nearest to it (in thumbnails) is not held
     out. What is left of the generator's knowledge still favours it: folds that it has not seen tell the truth.
 
-    Few pictures cannot prove a gain, and to ask for proof would refuse every generator; harm they can show. So the
-    smallest share counts that does as well as the best one, give or take its standard error (Breiman et al. 1984,
-    Classification and Regression Trees, 3.4.3), unless it does worse than none by more than its own. What that is
-    worth is for the verdict to say.
+    The smallest share counts, 0 included, that does as well as the best one, give or take the standard error of the
+    best one's gain (the rule of one standard error: Breiman et al. 1984, Classification and Regression Trees, 3.4.3).
+    Few pictures cannot prove a gain as a test of significance would have it; what the share is worth is for the
+    verdict to say.
 
     Args:
         pictures, labels: real ones, sized for the classifier.
@@ -93,10 +93,8 @@ def choose_share(
         gain = (correct := _correct(pictures, labels, fitted)) - base
         error = float(gain.std(ddof=1) / len(gain) ** 0.5)
         table.append({"share": share, "accuracy": float(correct.mean()), "gain": float(gain.mean()), "error": error})
-    best = max(table[1:], key=lambda row: row["gain"])
-    least = min(row["share"] for row in table[1:] if row["gain"] >= best["gain"] - best["error"])
-    row = next(row for row in table[1:] if row["share"] == least)
-    return (least if row["gain"] + row["error"] > 0 else 0.0), table
+    best = max(table, key=lambda row: row["gain"])
+    return min(row["share"] for row in table if row["gain"] >= best["gain"] - best["error"]), table
 
 
 def _flat(pictures: np.ndarray) -> np.ndarray:

@@ -63,14 +63,14 @@ def test_a_tie_is_won_by_none(shapes: Shapes, folds: Any) -> None:
 @pytest.mark.parametrize(
     ("right", "share"),
     [
-        ((50, 52, 53), 0.25),  # as good as the best, give or take its error: the fewer generated pictures
-        ((50, 50, 70), 0.5),
-        ((50, 49, 49), 0.25),  # no proof of harm
+        ((50, 52, 53), 0.0),  # not beyond an error
+        ((50, 60, 61), 0.25),  # as good as the best, give or take its error: the fewer generated pictures
+        ((50, 52, 70), 0.5),
         ((50, 40, 30), 0.0),
-        ((50, 30, 49), 0.5),
+        ((50, 50, 50), 0.0),
     ],
 )
-def test_few_generated_pictures_unless_they_do_harm(
+def test_no_more_generated_pictures_than_do_as_well_as_the_best_share(
     right: tuple[int, ...], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`right` of 100 held-out pictures at shares 0, .25 and .5; such gains have an error of about 7 in 100."""
