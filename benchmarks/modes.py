@@ -106,7 +106,7 @@ def measure(samples: Tensor, mixture: Mixture) -> dict[str, float]:
 
 
 class Rows:
-    """Batches of rows of a tensor in memory, drawn with replacement. A `gantoolkit.engine.Batches`."""
+    """Batches of rows of a tensor in memory, drawn with replacement. A `gantoolkit.stepbatch.Batches`."""
 
     def __init__(self, rows: Tensor, batch: int, seed: int) -> None:
         self.rows, self.batch = rows, batch

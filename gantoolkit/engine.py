@@ -333,7 +333,7 @@ class Engine:
         }
         self.networks = dict(networks)
         self.trainable = {player.name: [] for player in self.game.players}
-        self.batch.draw(self.nimg)
+        self.nimg += self.batch.draw(self.nimg)
         rows, micro = batch_size(self.batch.parts[0]), len(self.batch.parts)
         for phase in self.game.phases:
             draws = self.batch.draws(self.generator)
@@ -350,6 +350,7 @@ class Engine:
         self.batches.load_state_dict(kept[0])
         self.load_rng_state(kept[1])
         self.batch.forget()
+        self.nimg = 0
 
     def warnings(self) -> list[str]:
         """What cannot hold in this game: promises about micro-batches and processes that batch statistics break."""

@@ -415,6 +415,15 @@ def test_the_dry_run_leaves_no_trace(accumulate):
     assert engine.batches.next()["index"].tolist() == Batches(Points(), 8).next()["index"].tolist()
 
 
+def test_the_dry_run_shows_terms_the_images_of_the_first_step():
+    """A weight or a term that divides by nimg works from the start."""
+    seen = []
+    term = Term("t", lambda ctx: seen.append(ctx.nimg) or pull(ctx) / ctx.nimg, weight=lambda nimg: 1 / nimg)
+    engine = engine_of(Game([Player("a", {"a": nn.Linear(2, 1)})], [Phase("p", "a", [term])]))
+    engine.step()
+    assert len(seen) == 2 and seen[0] == seen[1] == engine.nimg > 0
+
+
 def test_phases_may_draw_noise_of_different_shapes():
     def draws(*shape: int):
         return lambda ctx: pull(ctx) + ctx.randn(*shape).mean() * 0 + ctx.randint(5, *shape).float().mean() * 0

@@ -92,7 +92,7 @@ def test_hookspecs_and_entries_depend_on_nothing_at_run_time() -> None:
 def test_the_engine_knows_no_files_tasks_or_plugins() -> None:
     """engine → game → errors: what plays a game knows neither who asked for it nor where it is kept."""
     unknown = {"task", "train", "plugins", "images", "model", "checkpoint", "runlog", "report", "data", "features"}
-    for name in ("engine", "game", "losses"):
+    for name in ("engine", "stepbatch", "optimizers", "game", "losses"):
         assert not ours(CORE / f"{name}.py") & unknown, name
 
 

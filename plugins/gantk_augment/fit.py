@@ -112,7 +112,7 @@ def model(config: AugmentConfig, data: Any, weights: Mapping[str, Mapping[str, A
     elif np.bincount(labels, minlength=classes).min() > 1:
         rows = mixing.balanced(numbers, judged.good)
         good = filters.reduced(candidates[rows]), numbers[rows]
-        if kept := data.held_out is not None:
+        if kept := _unseen(data):
             held = filters.reduced(np.stack(list(data.held_out.pictures())))
             folds = [(len(seen) + np.arange(len(held)), whole)]
             seen, labels = np.concatenate([seen, held]), np.concatenate([labels, data.held_out.labels])
@@ -120,6 +120,11 @@ def model(config: AugmentConfig, data: Any, weights: Mapping[str, Mapping[str, A
             seen, labels, classes, good, folds, unseen=kept, **settings
         )
     return replace(made, config=built | found, card=_card(config, data, found))
+
+
+def _unseen(data: Any) -> bool:
+    """Whether pictures are held out that can tell a share from another: one alone has no standard error."""
+    return data.held_out is not None and len(data.held_out) > 1
 
 
 def _stored(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def _card(config: AugmentConfig, data: Any, found: Mapping[str, Any]) -> str:
         f"Filters let through: {shares} (of {CANDIDATES:,} samples).",
         f"Share of generated pictures to fit a classifier with: {found['share']:g}, "
         + (
-            f"chosen on {'the pictures held out' if config.held_out else 'parts of the training pictures'} "
+            f"chosen on {'the pictures held out' if _unseen(data) else 'parts of the training pictures'} "
             f"(gain in accuracy ± standard error: {tried})."
             if tried
             else "not validated: a class has one picture, or no sample passed the filters."

@@ -13,6 +13,7 @@ from gantk_augment.filters import Folds, nearest, thumbnails
 from gantoolkit.classify import Classifier, fit_classifier
 
 SHARES = (0.25, 0.5)
+RULE = "the smallest share within one standard error of the best"
 
 
 def stratified(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
@@ -54,7 +55,7 @@ def choose_share(
     nimg: int,
     seed: int = 0,
 ) -> tuple[float, list[dict[str, float]]]:
-    """The share of generated pictures with which a classifier does best on real pictures that it has not seen.
+    """The share of generated pictures that makes a classifier better on real pictures that it has not seen.
 
     The real pictures of each fold are judged by classifiers of equal steps that were fitted on all others and on
     generated pictures. Where the generator has seen the folds, near copies of held-out pictures would win by
@@ -63,8 +64,7 @@ def choose_share(
 
     The smallest share counts, 0 included, that does as well as the best one, give or take the standard error of the
     best one's gain (the rule of one standard error: Breiman et al. 1984, Classification and Regression Trees, 3.4.3).
-    Few pictures cannot prove a gain as a test of significance would have it; what the share is worth is for the
-    verdict to say.
+    That is a choice and no test of significance; what the share is worth is for the verdict to say.
 
     Args:
         pictures, labels: real ones, sized for the classifier.
@@ -94,7 +94,8 @@ def choose_share(
         error = float(gain.std(ddof=1) / len(gain) ** 0.5)
         table.append({"share": share, "accuracy": float(correct.mean()), "gain": float(gain.mean()), "error": error})
     best = max(table, key=lambda row: row["gain"])
-    return min(row["share"] for row in table if row["gain"] >= best["gain"] - best["error"]), table
+    limit = best["gain"] - best["error"] - 1e-9  # one picture won and none lost: both are 1/N, and none wins
+    return min(row["share"] for row in table if row["gain"] >= limit), table
 
 
 def _flat(pictures: np.ndarray) -> np.ndarray:

@@ -20,9 +20,12 @@ import numpy as np
 
 from gantk_augment.arms import ARMS, WIDTH, Labelled, Pool, classic, fit_arm, subsample
 from gantk_augment.fit import Fitted, fingerprint
+from gantk_augment.mixing import RULE, SHARES
+from gantk_augment.options import AugmentConfig
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.runlog import write_atomically
 from gantoolkit.scan import conform
+from gantoolkit.task import TrainConfig
 
 WITHOUT = {"gan": "real", "both": "classic"}  # the same arm without generated pictures
 FITS = "fits.jsonl"
@@ -94,7 +97,14 @@ class FittedInside:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"generated": "by a generator fitted on the training pictures of each repetition", **self.config}
+        own = set(AugmentConfig.model_fields) - set(TrainConfig.model_fields)
+        known = AugmentConfig.model_validate(dict(self.config)).model_dump(mode="json", include=own | set(self.config))
+        return {
+            "generated": "by a generator fitted on the training pictures of each repetition",
+            **known,
+            "shares": list(SHARES),
+            "rule": RULE,
+        }
 
     def pool(self, trial: Trial, real: Labelled, seed: int, folder: Path) -> Pool:
         from gantoolkit.archives import write_archive
@@ -185,7 +195,7 @@ class Trial:
             "nimg": self.nimg,
             "width": self.width,
             "recipe": self.recipe,
-            **self.generated.facts,
+            "generator": dict(self.generated.facts),
         }
 
     def real(self, seed: int) -> Labelled:

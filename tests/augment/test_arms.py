@@ -12,7 +12,7 @@ import pytest
 
 from gantk_augment import trial as trials
 from gantk_augment.arms import ARMS, Labelled, Pool, Transform, aside, fit_arm, shared, subsample
-from gantk_augment.trial import ByModel, Given, Trial
+from gantk_augment.trial import ByModel, FittedInside, Given, Trial
 from gantk_augment.verdict import judge
 from gantoolkit.errors import InputError, UsageError
 
@@ -174,7 +174,22 @@ def test_another_trial_in_the_folder_is_refused_unless_forced(
 
 def test_another_model_under_the_same_name_is_another_trial(digits: Labelled) -> None:
     one, other = (made_trial(digits, digits, generated=ByModel("m", sha)).facts for sha in ("a1", "b2"))
-    assert one["generated"] == other["generated"] and one != other
+    assert one["generator"]["generated"] == other["generator"]["generated"] and one != other
+
+
+def test_all_that_fits_a_generator_tells_one_trial_from_another(
+    digits: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its defaults and the rule for the share too, which another version may change."""
+
+    def facts(**options: Any) -> Any:
+        return made_trial(digits, digits, generated=FittedInside({"nimg": 500}), **options).facts
+
+    before = facts(nimg=128)
+    assert before["nimg"] == 128 and before["generator"]["nimg"] == 500 and before["generator"]["confidence"] == 0.05
+    assert facts(nimg=256) != before and "threads" not in before["generator"]
+    monkeypatch.setattr(trials, "RULE", "another")
+    assert facts(nimg=128) != before
 
 
 def test_folders_that_are_not_a_trials_are_kept(digits: Labelled, tmp_path: Path, without_recipes: None) -> None:

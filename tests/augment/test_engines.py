@@ -41,7 +41,7 @@ def test_one_two_and_four_workers_make_the_same_tree(tmp_path: Path) -> None:
     assert trees[1] == trees[2] == trees[4] and len(trees[1]) == 49
 
 
-def test_workers_do_not_copy_the_memory_that_they_are_forked_with(tmp_path: Path) -> None:
+def test_workers_freeze_what_they_are_forked_with(tmp_path: Path) -> None:
     """A garbage collection writes to every object that it looks at, and so copies each page of the imports."""
     from gantk_augment.source import open_source
 

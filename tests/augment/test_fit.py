@@ -173,6 +173,22 @@ def test_pictures_that_were_held_out_choose_the_share(shapes: Path, monkeypatch:
     assert not {fingerprint(picture) for picture in asked["pictures"]} & set(model.config["trained_on"])
 
 
+def test_one_picture_held_out_chooses_no_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single one has no standard error: parts of the training pictures choose, and the card says so."""
+    shapes = draw_shapes(tmp_path / "shapes", 8)
+    for file in (shapes / "disc").iterdir():
+        file.rename(file.with_stem(f"disc-{file.stem}"))  # which ones are held out goes by names
+    tried = (TINY.model_copy(update={"held_out": percent / 100}) for percent in range(1, 40))
+    made = ((config, fit.dataset(config, shapes)) for config in tried)
+    config, data = next(pair for pair in made if pair[1].held_out is not None and len(pair[1].held_out) == 1)
+    asked: list[bool] = []
+    row = {"share": 0.25, "accuracy": 1.0, "gain": 0.1, "error": 0.0}
+    monkeypatch.setattr(fit.mixing, "choose_share", lambda *_, unseen, **__: asked.append(unseen) or (0.25, [row]))
+    game = fit.generate().game(fit.generate_config(config), data, "adversarial")
+    model = fit.model(config, data, {"adversarial": {"generator": game.networks()["generator"].state_dict()}})
+    assert asked == [False] and "chosen on parts of the training pictures" in model.card
+
+
 def test_no_samples_that_pass_means_no_share(shapes: Path) -> None:
     config = TINY.model_copy(update={"confidence": 0.999999})
     data = fit.dataset(config, shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,24 @@ def test_shuffled_labels_are_not_mixed_in(shapes: Shapes, folds: Any) -> None:
     assert chosen(shapes, folds, shuffled, shares=(0.75,))[0] == 0
 
 
-def test_a_tie_is_won_by_none(shapes: Shapes, folds: Any) -> None:
-    """A share of nothing fits the same classifiers again."""
-    share, table = chosen(shapes, folds, shapes[1][FEW:], shares=(0.0,))
-    assert share == 0 and table[1]["gain"] == 0 and table[1]["error"] == 0
+@pytest.mark.parametrize("won", [0, 1])
+@pytest.mark.parametrize("count", [10, 48, 100, 375])
+def test_a_tie_is_won_by_none(won: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing gained, or a single picture, whose gain and the gain's error are both 1 of all."""
+    answers = iter([np.zeros(count), np.arange(count) < won, np.arange(count) < won])
+    share, table = shared_by(answers, count, monkeypatch)
+    assert share == 0 and [row["gain"] for row in table] == [0, won / count, won / count]
+
+
+def shared_by(
+    answers: Iterator[np.ndarray], count: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[float, list[dict[str, float]]]:
+    """What is chosen where the classifiers are right as told: without generated pictures, then for each share."""
+    monkeypatch.setattr(mixing, "_correct", lambda *_: next(answers).astype(float))
+    monkeypatch.setattr(mixing, "fit_classifier", lambda *_, **__: None)
+    pictures, labels = np.zeros((count, 8, 8, 1), np.uint8), np.zeros(count, np.int64)
+    folds: Any = [(np.arange(count), None)]
+    return choose_share(pictures, labels, 1, (pictures, labels), folds, unseen=True, nimg=1)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +90,7 @@ def test_no_more_generated_pictures_than_do_as_well_as_the_best_share(
 ) -> None:
     """`right` of 100 held-out pictures at shares 0, .25 and .5; such gains have an error of about 7 in 100."""
     rng = np.random.default_rng(0)
-    answers = iter([rng.permutation(np.arange(100) < count).astype(float) for count in right])
-    monkeypatch.setattr(mixing, "_correct", lambda *_: next(answers))
-    monkeypatch.setattr(mixing, "fit_classifier", lambda *_, **__: None)
-    pictures, labels = np.zeros((100, 8, 8, 1), np.uint8), np.zeros(100, np.int64)
-    folds: Any = [(np.arange(50), None), (np.arange(50, 100), None)]
-    found, table = choose_share(pictures, labels, 1, (pictures, labels), folds, unseen=True, nimg=1)
+    found, table = shared_by(iter([rng.permutation(np.arange(100) < count) for count in right]), 100, monkeypatch)
     assert found == share and [row["share"] for row in table] == [0, 0.25, 0.5]
 
 
