@@ -16,7 +16,7 @@ class AugmentConfig(TrainConfig):
     """Fit a generator on a labelled data set of few pictures, and what tells its good samples from bad ones."""
 
     batch: PositiveInt = option(16, "real images a step, all processes together")
-    nimg: PositiveInt = option(40_000, "real images to show")
+    nimg: PositiveInt = option(50_000, "real images to show")
     height: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")
     width: NonNegativeInt = option(0, "of the pictures, in pixels; 0 takes the data's")
     channels: PositiveInt = option(32, "width of both networks at their largest map")
@@ -73,7 +73,7 @@ class EvalOptions(Options):
     recipe: str = option("photo", f"{', '.join(RECIPES)}, or a YAML file: the classic arm")
     seeds: PositiveInt = option(5, "repetitions", ge=2)
     nimg: PositiveInt = option(40_000, "pictures shown to each classifier")
-    gan_nimg: PositiveInt = option(40_000, "real images shown to each generator, where none is given")
+    gan_nimg: PositiveInt = option(50_000, "real images shown to each generator, where none is given")
     per_class: PositiveInt | None = option(None, "use only so many training pictures of each class")
     seed: NonNegativeInt = option(0, "of the first repetition")
     out: Path | None = option(None, "folder for verdict.json and verdict.html; default gantk-augment-verdict", "-o")
