@@ -111,6 +111,7 @@ def bare_loop(data: Path, folder: Path) -> None:
 
 def wall_rows(data: Path, folder: Path, arguments: Any) -> list[list[Any]]:
     """Whole calls with each number of workers."""
+    engines.prepare("both", 2)  # before the bare loop is the first that needs workers, and they import less
     ways: dict[str, Callable[[], Any]] = {}
     for workers in arguments.workers:
         ways[f"bare loop/{workers}"] = lambda workers=workers: in_processes(data, folder, arguments.recipe, workers)

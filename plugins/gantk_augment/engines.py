@@ -6,7 +6,6 @@ are as large as may be lost by a kill and waited for at Ctrl-C.
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 import multiprocessing
@@ -34,6 +33,7 @@ AHEAD = 2  # portions that wait for each worker, so that none waits for us
 SPELL = 0.5  # seconds that a portion should take
 HEAVY = ("torch", "albumentations")  # imported once for all workers, if policies need them
 NEEDS = {"classic": HEAVY[1:], "gan": HEAVY[:1], "both": HEAVY}  # of them, the policies
+FROZEN = "gantk_augment.frozen"  # the last of all
 DIED = "a worker died, most likely for want of memory"
 
 
@@ -127,7 +127,7 @@ def processes(needed: Sequence[str] = ()) -> ForkServerContext:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news of itself
     context = multiprocessing.get_context("forkserver")
     heavy = [name for name in HEAVY if name in sys.modules or name in needed]
-    context.set_forkserver_preload(["gantk_augment.engines", "gantk_augment.source", *heavy])
+    context.set_forkserver_preload(["gantk_augment.engines", "gantk_augment.source", *heavy, FROZEN])
     return context
 
 
@@ -137,7 +137,6 @@ _worker: Worker | None = None
 def _start(job: Job) -> None:
     """Begin as a worker: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
     global _worker
-    gc.freeze()  # all that was there at the fork is shared memory, which a collection would touch and so copy
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
