@@ -127,8 +127,15 @@ class Engine:
         self.bad_in_a_row: dict[str, int] = {}  # by phase and the interval of its terms
         self.counters = {phase.name: Counters() for phase in game.phases}
         self.moves = {player.name: 0 for player in game.players}
-        layout, parts, seed = self.settings.channels_last, self.settings.accumulate, self.settings.seed
-        self.batch = StepBatch(batches, game.prepare, self.team, self.device, layout, parts, seed)
+        self.batch = StepBatch(
+            batches,
+            game.prepare,
+            self.team,
+            self.device,
+            channels_last=self.settings.channels_last,
+            accumulate=self.settings.accumulate,
+            seed=self.settings.seed,
+        )
 
         networks = game.networks()
         for network in networks.values():

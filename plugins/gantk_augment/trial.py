@@ -25,7 +25,7 @@ from gantk_augment.options import AugmentConfig
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.runlog import write_atomically
 from gantoolkit.scan import conform
-from gantoolkit.task import TrainConfig
+from gantoolkit.train import FREE
 
 WITHOUT = {"gan": "real", "both": "classic"}  # the same arm without generated pictures
 FITS = "fits.jsonl"
@@ -97,14 +97,9 @@ class FittedInside:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        own = set(AugmentConfig.model_fields) - set(TrainConfig.model_fields)
-        known = AugmentConfig.model_validate(dict(self.config)).model_dump(mode="json", include=own | set(self.config))
-        return {
-            "generated": "by a generator fitted on the training pictures of each repetition",
-            **known,
-            "shares": list(SHARES),
-            "rule": RULE,
-        }
+        known = AugmentConfig.model_validate(self.config).model_dump(mode="json", exclude=set(FREE) | {"seed"})
+        fitted = "by a generator fitted on the training pictures of each repetition"
+        return {"generated": fitted, **known, "shares": list(SHARES), "rule": RULE}
 
     def pool(self, trial: Trial, real: Labelled, seed: int, folder: Path) -> Pool:
         from gantoolkit.archives import write_archive
