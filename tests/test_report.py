@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,53 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gantoolkit import charts
-from gantoolkit.charts import MAX_POINTS, chart, smoothed, thinned
+from gantoolkit.charts import MAX_POINTS, chart
 from gantoolkit.errors import InputError
 from gantoolkit.health import MEANINGS, UNITS, alarms, telling
 from gantoolkit.report import write_report
 from gantoolkit.report_parts import ALARMS_SHOWN, ASIDE_WIDTH, SAMPLE_WIDTH
 from gantoolkit.runlog import LOG_NAME, RunLog
-
-VOID = {"meta", "img", "line", "circle", "path", "polyline", "polygon"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with attributes, the text, and whether every tag is closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] != "style":
-            self.text.append(data)
-
-    def all(self, tag: str, style: str | None = None) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag and style in (None, attrs.get("class"))]
-
-    def polylines(self, style: str) -> list[list[tuple[float, float]]]:
-        return [points_of(attrs["points"] or "") for attrs in self.all("polyline", style)]
-
-
-def points_of(text: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
+from tests.pages import Page, points_of
 
 
 def report(run: Path) -> Page:
@@ -218,50 +177,6 @@ def test_non_finite_steps_are_marked(tmp_path: Path) -> None:
     page = report(tmp_path)
     assert len(page.polylines("raw")[0]) == 18
     assert len(page.all("path", "bad")) == 2 and page.text.count("not finite") == 2
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 10**9), st.none() | st.floats(allow_nan=False, allow_infinity=False)),
-        max_size=40,
-    )
-)
-@settings(max_examples=150, deadline=None)
-def test_any_numbers_make_a_chart_inside_its_frame(points: list[tuple[int, float | None]]) -> None:
-    finite = [point for point in points if point[1] is not None]
-    page = Page(chart("t", {"s": sorted(points, key=lambda point: point[0])}))
-    assert len(page.all("svg")) == bool(finite)
-    for line in page.polylines("raw") + page.polylines("smooth"):
-        assert len(line) == len(finite)
-        for x, y in line:
-            assert charts.LEFT - 0.1 <= x <= charts.WIDTH - charts.RIGHT + 0.1
-            assert charts.TOP - 0.1 <= y <= charts.HEIGHT - charts.BOTTOM + 0.1
-    assert len(page.all("line", "grid")) <= 40
-
-
-def test_axes_have_round_ticks_and_go_logarithmic_above_two_decades() -> None:
-    linear = Page(chart("t", {"s": [(0, 0.0), (1_000_000, 1.0)]}))
-    assert {"0", "0.2", "0.4", "0.6", "0.8", "1", "200k", "1M"} <= set(linear.text)
-    decades = Page(chart("t", {"s": [(0, 1e-3), (5, 1.0)]}))
-    assert {"0.001", "0.01", "0.1", "1"} <= set(decades.text)
-    heights = {float(attrs["y1"] or 0) for attrs in decades.all("line", "grid") if attrs["y1"] == attrs["y2"]}
-    gaps = [high - low for low, high in zip(sorted(heights), sorted(heights)[1:], strict=False)]
-    assert max(gaps) - min(gaps) < 0.11, "decades are equally far apart"
-    assert "logarithmic" not in chart("t", {"s": [(0, -1.0), (5, 1000.0), (6, 0.1)]})
-
-
-def test_thinning_keeps_spikes_and_order() -> None:
-    points = [(float(x), 1000.0 if x == 5555 else math.sin(x)) for x in range(10_000)]
-    kept = thinned(points)
-    assert len(kept) <= MAX_POINTS and kept == sorted(kept) and (5555.0, 1000.0) in kept
-    assert set(kept) <= set(points) and thinned(points[:800]) == points[:800]
-
-
-def test_smoothing_starts_at_the_first_value_and_settles() -> None:
-    points = [(float(x), 10.0 if x == 0 else 1.0) for x in range(1000)]
-    result = smoothed(points)
-    assert result[0] == (0.0, 10.0) and result[-1][1] == pytest.approx(1.0)
-    assert [x for x, _ in result] == [x for x, _ in points]
 
 
 def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,56 +15,10 @@ from torch.nn import functional as F
 from gantk_generate.networks import ARCHITECTURES, Critic, Generator, build_critic, build_generator, nearest
 from gantk_generate.networks.base import doublings
 from gantk_generate.networks.residual import LEAK, Block, ResidualGenerator
-from gantk_generate.networks.style import Filter, ModulatedConv, minibatch_deviation
 from gantoolkit.errors import UsageError
 from gantoolkit.losses import zero_centred_gradient
+from tests.generate.tiny import TINY, awake, pair
 from tests.tolerances import TOL
-
-TINY: dict[str, dict[str, Any]] = {
-    "dcgan": {"arch": "dcgan", "size": [16, 16], "latent": 8, "width": 4},
-    "dcgan upsample": {"arch": "dcgan", "size": [16, 16], "latent": 8, "width": 4, "upsample": True, "pool": True},
-    "dcgan spectral": {
-        "arch": "dcgan",
-        "size": [16, 16],
-        "latent": 8,
-        "width": 4,
-        "batch_norm": False,
-        "spectral_norm": True,
-    },
-    "residual": {"arch": "residual", "size": [16, 16], "latent": 8, "width": 8, "group": 4},
-    "residual patches": {
-        "arch": "residual",
-        "size": [32, 32],
-        "latent": 8,
-        "width": 8,
-        "group": 4,
-        "patch": 2,
-        "finish": 4,
-    },
-    "style": {"arch": "style", "size": [16, 16], "latent": 8, "width": 4, "mapping_layers": 2},
-    "mlp": {"arch": "mlp", "features": 2, "latent": 8, "width": 16},
-}
-Network = TypeVar("Network", bound=nn.Module)
-
-
-def pair(config: dict[str, Any], seed: int = 0) -> tuple[Generator, Critic]:
-    """Both networks of a configuration that went through JSON, as it does in a model's folder."""
-    torch.manual_seed(seed)
-    config = json.loads(json.dumps(config))
-    return build_generator(config), build_critic(config)
-
-
-def awake(network: Network) -> Network:
-    """The network with no parameter at zero, and norms that have seen data: a start at rest hides what is behind it."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():
-        if not parameter.detach().any():
-            parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_var is not None
-            module.running_var.fill_(0.01)
-    return network
 
 
 def shape_of(name: str) -> list[int]:
@@ -336,71 +289,6 @@ def test_a_residual_block_starts_as_the_identity_and_keeps_its_branch_small() ->
     assert torch.equal(block(x), x)
     # Fixup: with 16 blocks each of the first two layers has half of He's gain.
     assert block.squeeze(x).detach().std().item() == pytest.approx((2 / 1.04) ** 0.5 / 2, rel=0.1)
-
-
-def test_modulated_convolution_equals_one_set_of_weights_a_sample() -> None:
-    """Karras et al. 2020, eq. 1 and 3, as written there: a grouped convolution with N sets of weights."""
-    layer = ModulatedConv(6, 5, 3, 4).double()
-    x, w = torch.randn(3, 6, 7, 8, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
-    weight = layer.weight * layer.scale * layer.style(w)[:, None, :, None, None]
-    weight = weight / (weight.square().sum((2, 3, 4), keepdim=True) + 1e-8).sqrt()
-    expected = F.conv2d(x.reshape(1, 18, 7, 8), weight.reshape(15, 6, 3, 3), padding=1, groups=3).reshape(3, 5, 7, 8)
-    torch.testing.assert_close(layer(x, w), expected, rtol=0, atol=1e-12)
-
-
-def test_demodulation_gives_unit_variance_whatever_the_style() -> None:
-    torch.manual_seed(0)
-    layer = ModulatedConv(64, 16, 3, 8)
-    x = torch.randn(4, 64, 64, 64)
-    with torch.no_grad():
-        spread = layer(x, torch.tensor([0.1, 1, 10, 100])[:, None] * torch.randn(4, 8))[:, :, 1:-1, 1:-1].std((2, 3))
-    assert (spread - 1).abs().max() < TOL["demodulated deviation"]
-
-
-def test_filters_are_the_paper_s() -> None:
-    x = torch.randn(2, 3, 8, 6, dtype=torch.float64)
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64) / 8
-    kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
-    halve = Filter((8, 6), (4, 3), start=-1, stride=2).double()
-    torch.testing.assert_close(halve(x), F.conv2d(x, kernel, stride=2, padding=1, groups=3), rtol=0, atol=1e-12)
-    blur = Filter((8, 6), (9, 7), start=-2).double()
-    torch.testing.assert_close(blur(x), F.conv2d(x, kernel, padding=2, groups=3), rtol=0, atol=1e-12)
-    # Between zeros, with gain 2 an axis, a constant stays what it is.
-    zeros = F.conv_transpose2d(torch.ones(1, 1, 6, 6), torch.ones(1, 1, 1, 1), stride=2)
-    zeros = F.pad(zeros, (0, 2, 0, 2))
-    up = Filter((13, 13), (12, 12), start=-1, gain=2.0)(zeros)
-    torch.testing.assert_close(up[..., 2:-2, 2:-2], torch.ones(1, 1, 8, 8))
-
-
-def test_minibatch_deviation_tells_a_collapsed_batch_for_any_batch_size() -> None:
-    for n in (1, 2, 3, 5, 6, 8):
-        varied, same = torch.randn(n, 2, 4, 4), torch.randn(1, 2, 4, 4).expand(n, -1, -1, -1)
-        assert minibatch_deviation(varied).shape == (n, 3, 4, 4)
-        assert minibatch_deviation(same)[:, 2].max() < 1e-3
-    assert minibatch_deviation(torch.randn(8, 64, 4, 4))[:, 64].mean() == pytest.approx(0.8, abs=0.1)
-
-
-def test_noise_is_random_while_training_and_fixed_after() -> None:
-    generator = awake(pair(TINY["style"])[0])
-    z = torch.randn(2, 8)
-    with torch.no_grad():
-        assert not torch.equal(generator(z), generator(z))
-        generator.eval()
-        assert torch.equal(generator(z), generator(z))
-        w = generator.mapping(z)
-        assert not torch.equal(generator.synthesis(w, "none"), generator.synthesis(w))
-        maps = [layer.noise[None, None] for layer in generator.styled]
-        assert [tuple(m.shape[1:]) for m in maps] == generator.noise_shapes
-        assert torch.allclose(generator.synthesis(w, maps), generator.synthesis(w), atol=1e-6)
-    with pytest.raises(UsageError, match="noise"):
-        generator.synthesis(w, "some")
-
-
-def test_style_mapping_gives_one_w_a_layer() -> None:
-    generator = pair(TINY["style"] | {"size": [32, 64]})[0]
-    w = generator.mapping(torch.randn(5, 8))
-    assert w.shape == (5, 8, 8)  # four sizes of map
-    assert torch.equal(w[:, 0], w[:, -1])
 
 
 @pytest.mark.parametrize("name", ["dcgan", "residual", "style", "mlp"])
