@@ -234,6 +234,21 @@ class RunLog:
             raise _unwritable(self.folder / "events", error) from error
 
 
+class SilentLog:
+    """The log of the processes that do not lead: nothing is written."""
+
+    def __enter__(self) -> SilentLog:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def step(self, *args: Any, **values: Any) -> dict[str, Any]:
+        return {}
+
+    event = metric = sample = truncate_after = step
+
+
 def numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The finite numbers of a row that are worth a curve, as ("group/name", value) or ("name", value)."""
     for key, value in row.items():

@@ -34,11 +34,10 @@ from gantoolkit.game import Alarm, Step
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
-from gantoolkit.runlog import RunLog, write_atomically
+from gantoolkit.runlog import RunLog, SilentLog, write_atomically
 from gantoolkit.signals import Stop
-from gantoolkit.task import Stage, Task, TrainConfig
+from gantoolkit.task import FREE, Stage, Task, TrainConfig
 
-FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers", "on_alarm"})
 ROLL_BACKS = 3  # of one stage, before a run that keeps diverging stops
 LOWER = 0.5  # the rate's factor after a roll-back
 
@@ -104,7 +103,7 @@ class Training:
         self.dataset: Dataset = self.task.dataset(self.config, self.data)  # refused data leaves no folder behind
         self._open_run()
         status = "failed"
-        with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else _Silent() as self.log:
+        with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else SilentLog() as self.log:
             self._notify("gantk_on_run_start", run=self.run, config=self._resolved())
             try:
                 with self._stop:
@@ -430,18 +429,3 @@ def resolve(config: TrainConfig) -> TrainConfig:
 
 def _crossed(before: int, now: int, every: int) -> bool:
     return before // every != now // every
-
-
-class _Silent:
-    """The log of the processes that do not lead: nothing is written."""
-
-    def __enter__(self) -> _Silent:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        pass
-
-    def step(self, *args: Any, **values: Any) -> dict[str, Any]:
-        return {}
-
-    event = metric = sample = truncate_after = step

@@ -25,7 +25,7 @@ from gantk_augment.options import AugmentConfig
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.runlog import write_atomically
 from gantoolkit.scan import conform
-from gantoolkit.train import FREE
+from gantoolkit.task import FREE
 
 WITHOUT = {"gan": "real", "both": "classic"}  # the same arm without generated pictures
 FITS = "fits.jsonl"
