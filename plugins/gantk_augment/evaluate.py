@@ -273,7 +273,7 @@ def report(
         "pictures": "×".join(map(str, made.train.pictures.shape[1:])),
         "recipe": recipe,
         "generated": str(made.generated.facts["generated"]),
-        "share": pool.share,
+        "share": _shares([made.pool(seed, out).share for seed in made.seeds]),
     }
     verdict = judge(accuracies, doubts)
     figures = cards(accuracies, verdict, len(made.test), protocol)
@@ -296,6 +296,11 @@ def report(
     written = page.page(verdict, accuracies, figures, gauges, protocol, sheet)
     write_atomically(out / page.NAME, written.encode("utf-8", "replace"))
     return Report(verdict, figures + gauges, len(gauges))
+
+
+def _shares(shares: Sequence[float]) -> float | str:
+    """Of generated pictures in each repetition: one number where all are equal, else one after the other."""
+    return shares[0] if len(set(shares)) == 1 else ", ".join(f"{share:g}" for share in shares)
 
 
 def table(accuracies: Mapping[str, Sequence[float]]) -> list[str]:

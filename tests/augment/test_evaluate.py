@@ -12,9 +12,9 @@ import pytest
 
 from gantk_augment import evaluate as evaluation
 from gantk_augment import manifest, page, provenance
-from gantk_augment.arms import Labelled, aside, shared
+from gantk_augment.arms import Labelled, Pool, aside, shared
 from gantk_augment.fit import Fitted, fingerprint
-from gantk_augment.trial import FITS, FittedInside, Trial
+from gantk_augment.trial import FITS, FittedInside, Given, Trial
 from gantk_augment.verdict import judge
 from gantoolkit.archives import write_archive
 from gantoolkit.cli import call
@@ -294,6 +294,19 @@ def test_the_page_shows_what_it_is_given_as_text_and_plots_inside_its_frame() ->
     assert min(places) >= 0 and max(places) <= page.WIDTH
     empty = page.page(judge(values), values, [], [], {"recipe": "<i>"}, None)
     assert "&lt;i&gt;" in empty and "No generated picture" in empty
+
+
+def test_the_page_names_the_share_of_every_repetition(
+    digits: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = digits.take(np.arange(300)), digits.take(np.arange(300, 500))
+    names, given = tuple(f"digit {n}" for n in range(10)), Given(digits.take(np.arange(500, 600)), "given")
+    monkeypatch.setattr(Given, "pool", lambda self, trial, real, seed, folder: Pool(self.made, 0.25 * seed))
+    trial = Trial(train, test, names, (0, 1, 2), 4, 128, {}, given)
+    arms = dict.fromkeys(("real", "classic", "gan", "both"), [0.5, 0.6, 0.7])
+    found = evaluation.report(trial, arms, tmp_path, recipe="none")
+    assert {card.protocol["share"] for card in found.cards[: -found.gauges]} == {"0, 0.25, 0.5"}
+    assert "0, 0.25, 0.5" in (tmp_path / page.NAME).read_text()
 
 
 @pytest.mark.slow
