@@ -29,6 +29,7 @@ from PIL import Image
 # How much network a row gets: about 20 images a second on one core at 64 pixels. What is not said is the game's own.
 UNET = ("--channels", 32, "--blocks", 6, "--critic-channels", 32)
 RESNET = ("--channels", 16, "--blocks", 6, "--critic-channels", 32)
+NEAR = ("--critic-layers", 1)  # a critic of 16 pixels: as much of 64 as the papers' 70 are of 256
 RESIDUAL = ("--channels", 32, "--blocks", 1, "--levels", 3, "--critic-channels", 16)
 # name: (game, sees pairs, options)
 ROWS: dict[str, tuple[str, bool, tuple[Any, ...]]] = {
@@ -38,6 +39,8 @@ ROWS: dict[str, tuple[str, bool, tuple[Any, ...]]] = {
     "cyclegan": ("cyclegan", False, RESNET),
     "cut": ("cut", False, RESNET),
     "fastcut": ("fastcut", False, RESNET),
+    "cut-16": ("cut", False, (*RESNET, *NEAR)),
+    "cyclegan-16": ("cyclegan", False, (*RESNET, *NEAR)),
 }
 DATA: dict[str, tuple[Any, ...]] = {
     "line-art": ("--fit", "resize"),

@@ -18,6 +18,7 @@ import numpy as np
 from gantoolkit.data import split_by_name
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.scan import FEWEST, MEMORY, REMEDY, Fit, Size, conform, decode, refuse, scan, target
+from gantoolkit.store import Store
 from gantoolkit.task import DataReport
 
 Split = Literal["train", "held-out", "all"]
@@ -51,7 +52,7 @@ class LabelledPictures:
     are decoded once; of larger ones each picture when it is asked for.
 
     Args:
-        source: see docs/data.md for the layouts.
+        source: see docs/data.md for the layouts; a store that looks like one of them, too.
         size: (H, W); None: the pictures' own if they share one, else a power of two that suits them.
         channels: 1, 3 or 4; None: 1 if every picture is stored as grey, else 3.
         fit: how pictures of another size come to this one, see `conform`.
@@ -74,7 +75,7 @@ class LabelledPictures:
 
     def __init__(
         self,
-        source: Path | str,
+        source: Path | str | Store,
         *,
         size: Size | None = None,
         channels: int | None = None,
@@ -89,8 +90,10 @@ class LabelledPictures:
         if channels not in (None, 1, 3, 4) or fit not in get_args(Fit) or (size and min(size) < 1):
             expected = f"channels 1, 3 or 4, a size in pixels, and a fit of {', '.join(get_args(Fit))}"
             raise UsageError("pictures cannot be read so", expected=expected, actual=f"{channels}, {size}, {fit}")
-        self.source, self.fit, self.mirror, self.held_out = Path(source), fit, mirror, held_out
-        found = scan(self.source, labelled=labelled)
+        store = source if isinstance(source, Store) else Path(source)
+        self.source = store.root if isinstance(store, Store) else store
+        self.fit, self.mirror, self.held_out = fit, mirror, held_out
+        found = scan(store, labelled=labelled)
         refuse(self.source, found)
         layout = found.layout
         self._store, self._names, self.classes = layout.store, layout.names, layout.classes

@@ -19,6 +19,7 @@ from gantoolkit.decoders import DECODERS, pixel_limit
 from gantoolkit.encoders import exif_orientation
 from gantoolkit.errors import GantkError, InputError
 from gantoolkit.layouts import Layout, read_layout
+from gantoolkit.store import Store
 
 Fit = Literal["crop", "pad", "stretch"]
 Size = tuple[int, int]  # height, width
@@ -43,16 +44,17 @@ class Scan:
     kept: Sequence[np.ndarray]
 
 
-def scan(source: Path, *, labelled: bool = True, thorough: bool = False) -> Scan:
-    """Look at every picture of a folder or zip. The first gigabyte is decoded, of the rest headers unless `thorough`.
+def scan(source: Path | Store, *, labelled: bool = True, thorough: bool = False) -> Scan:
+    """Look at every picture of a folder, a zip or a store. The first gigabyte is decoded, of the rest headers unless
+    `thorough`.
 
     Raises:
         InputError: no such source, or neither a folder nor a zip.
     """
     layout = read_layout(source, labelled)
     if len(layout.names) < FEWEST:
-        found = f"only {len(layout.names)} pictures" if layout.names else "no pictures"
-        layout.problems.append((str(source), f"{found} in {source}, expected at least {FEWEST}"))
+        found, root = f"only {len(layout.names)} pictures" if layout.names else "no pictures", layout.store.root
+        layout.problems.append((str(root), f"{found} in {root}, expected at least {FEWEST}"))
     shapes = np.zeros((len(layout.names), 3), np.int64)
     kept: list[np.ndarray] = []
     damaged, volume, deep = [], 0, 0

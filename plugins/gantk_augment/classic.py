@@ -107,10 +107,7 @@ class Classic:
         import albumentations as A
         import cv2
 
-        boxes = A.BboxParams(
-            "pascal_voc", min_visibility=MIN_VISIBILITY, min_width=1, min_height=1, clip=True,
-            filter_invalid_bboxes=True,
-        )  # fmt: skip
+        boxes = A.BboxParams("pascal_voc", min_visibility=MIN_VISIBILITY, clip=True, filter_invalid_bboxes=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a recipe that only changes colours, albumentations says so
             compose = A.Compose(
@@ -262,7 +259,9 @@ def _things(things: Sequence[Thing], done: Mapping[str, Any]) -> tuple[Thing, ..
         if thing.box is not None and box is None:
             continue
         if mask is not None and not mask.any():
-            continue
+            if box is None or thing.mask.any():  # type: ignore[union-attr]
+                continue
+            mask = None  # it never had a pixel, a thin one that no pixel's centre is in: the box says where it is
         if box is None and mask is None and (keypoints is None or not keypoints[:, 2].any()):
             continue
         if box is not None and mask is not None:

@@ -15,6 +15,7 @@ from gantk_augment import page, provenance, recipes, trial
 from gantk_augment.arms import APART, Labelled, aside, shared
 from gantk_augment.fit import Fitted, model_hash
 from gantk_augment.options import EvalOptions
+from gantk_augment.shards import opened
 from gantk_augment.verdict import Verdict, cards, judge, share_interval
 from gantoolkit import distributions, images
 from gantoolkit.classify import SIDES
@@ -108,7 +109,7 @@ class Data:
 def _read(options: EvalOptions, console: Console) -> Data:
     """The training and the test pictures, apart from each other before anything is fitted."""
     assert options.data is not None
-    read = LabelledPictures(options.data, possible=_suited)
+    read = LabelledPictures(opened(options.data), possible=_suited)
     for note in read.notes:
         console.say(note.replace("networks cannot make", "the classifier does not take"))
     if not read.classes:
@@ -123,7 +124,7 @@ def _read(options: EvalOptions, console: Console) -> Data:
         if not len(test):
             raise InputError("each class has one picture", remedy="name real test pictures with --test")
     else:
-        tests = LabelledPictures(options.test, size=read.size, channels=read.channels)
+        tests = LabelledPictures(opened(options.test), size=read.size, channels=read.channels)
         _refuse_grown(tests)
         train, test = real, _matched(tests, read.classes)
         held = [(tests, np.ones(len(test), bool))]
@@ -206,7 +207,7 @@ def _given(source: Path, data: Data, console: Console) -> tuple[trial.Given, lis
         InputError: some are test pictures, or none is left.
     """
     height, width, channels = data.train.pictures.shape[1:]
-    read = LabelledPictures(source, size=(height, width), channels=channels)
+    read = LabelledPictures(opened(source), size=(height, width), channels=channels)
     whole = _matched(read, data.classes)
     found = provenance.origins(whole, provenance.listed(read), data.real, data.train, data.test, data.held)
     counts = Counter(found)
@@ -275,7 +276,7 @@ def report(
         "generated": str(made.generated.facts["generated"]),
         "share": _shares([made.pool(seed, out).share for seed in made.seeds]),
     }
-    verdict = judge(accuracies, doubts)
+    verdict = judge(accuracies, doubts, len(made.test))
     figures = cards(accuracies, verdict, len(made.test), protocol)
     gauges, sheet = _described(made, pool.made, real, first)
     whole = {

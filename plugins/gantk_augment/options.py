@@ -41,19 +41,26 @@ class RunOptions(Options):
     data: Path | None = option(None, "a folder or zip: classes as folders, labels.csv, COCO, or masks", "ARGUMENT")
     out: Path | None = option(None, "the folder or zip to write", "-o")
     policy: str = option("classic", "classic, gan, both, or a policy that a plugin offers", "-p")
-    multiply: NonNegativeFloat | None = option(None, "new pictures for each one there is; 1 when nothing is said")
+    multiply: NonNegativeFloat | None = option(
+        None, "new pictures for each one there is; 1 when nothing is said", le=1e6
+    )
     per_class: PositiveInt | None = option(None, "make so many new ones that each class has this many in all")
     balance: bool = option(False, "make so many new ones that each class has as many as the largest")
     recipe: str = option("photo", f"{', '.join(RECIPES)}, or a YAML file: what classic does; a policy's settings")
     model: str | None = option(None, "what `gantk train augment` made, or a generate model with classes", "-m")
     gan_share: float | None = option(
-        None, "of the new pictures of `both`, those by the generator; None takes the model's", ge=0, le=1
+        None,
+        "of the new pictures of `both`, those by the generator; None: the whole result has the model's share",
+        ge=0,
+        le=1,
     )
     originals: bool = option(True, "copy the data's own pictures into the result")
     seed: NonNegativeInt = option(0, "of everything random", le=2**62)
     workers: NonNegativeInt = option(0, "processes; 0 takes one a core")
     engine: Literal["local", "ray"] = option("local", "who runs the workers")
-    format: Literal["folder", "zip", "webdataset"] = option("folder", "of the result")
+    format: Literal["folder", "zip", "webdataset"] | None = option(
+        None, "of the result; None: as its name says, shards for data in shards, else a folder"
+    )
     manifest: Path | None = option(None, "make again what this manifest.jsonl lists, from the same data")
     preview: Path | None = option(None, "write a sheet of samples to this picture, and nothing else")
     dry_run: bool = option(False, "say what would be made, and make nothing")

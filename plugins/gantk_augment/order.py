@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gantk_augment.source import Source
 
 FIT = "fit one with: gantk train augment {}"
+HEADER = ("versions", "data", "policies", "models")  # what making again needs
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,18 @@ def ordered(options: RunOptions, source: Source) -> Order:
     share = 1.0
     if "gan" in names:
         _refuse_other_classes(policies["gan"], options, source)
+        chosen: float = policies["gan"].fitted.share  # type: ignore[attr-defined]
+        if not chosen and options.gan_share is None:
+            then = ", so classic makes all" if options.policy == "both" else ""
+            notes = (f"the model's share is 0: its pictures did not help on validation data{then}",)
     if options.policy == "both":
-        share = policies["gan"].fitted.share if options.gan_share is None else options.gan_share  # type: ignore[attr-defined]
-        if not share:
-            notes = ("the model's share is 0: its pictures did not help on validation data, so classic makes all",)
+        share = _of_the_new(chosen, amount, source) if options.gan_share is None else options.gan_share
     parts = [Part(name, policies[name].needs_source, share) for name in names]
     rows = plan(source.names, source.labels, amount, parts, seed=options.seed, originals=options.originals)
     if not rows:
         raise UsageError("nothing would be made", remedy="leave out --no-originals, or ask for more with --multiply")
+    if all(row.policy == ORIGINAL for row in rows):
+        notes += ("nothing new is asked for: each class has as many pictures already",) if amount.per_class else ()
     notes += _left_behind(source, [policies[name] for name in {row.policy for row in rows} - {ORIGINAL}])
     header = {
         "manifest": manifest.VERSION,
@@ -101,6 +106,12 @@ def ordered(options: RunOptions, source: Source) -> Order:
     return Order(rows, _plain(header), settings, policies, notes=notes)
 
 
+def _of_the_new(share: float, amount: Amount, source: Source) -> float:
+    """The part of the new pictures that has a model's share of all, the data's own included."""
+    new = sum(amount.of(Counter(source.labels)).values())
+    return min(1.0, share * (len(source) + new) / max(1, new))
+
+
 def repeated(options: RunOptions, source: Source) -> Order:
     """The order of a manifest: all that it lists, once more.
 
@@ -113,13 +124,16 @@ def repeated(options: RunOptions, source: Source) -> Order:
     assert options.manifest is not None
     found = manifest.read(options.manifest)
     header = found.header
+    wrong = [name for name in HEADER if not isinstance(header.get(name), dict)]
+    if wrong or not all(isinstance(values, dict) for values in header["policies"].values()):
+        raise InputError(f"the header of {options.manifest} is damaged: {', '.join(wrong or ['policies'])}")
     settings = {name: dict(values) for name, values in header["policies"].items()}
     if "gan" in settings and options.model is not None:
         settings["gan"]["model"] = options.model
-    if header["data"]["fingerprint"] != source.fingerprint:
+    if (known := header["data"].get("fingerprint")) != source.fingerprint:
         raise InputError(
             f"{source.path} is not what {options.manifest} was made from",
-            expected=f"{header['data']['pictures']:,} pictures, fingerprint {header['data']['fingerprint'][:12]}",
+            expected=f"{header['data'].get('pictures')} pictures, fingerprint {str(known)[:12]}",
             actual=f"{len(source.names):,} pictures, fingerprint {source.fingerprint[:12]}",
         )
     policies = _policies(settings)

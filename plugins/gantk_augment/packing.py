@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gantk_augment import manifest
 from gantk_augment.options import RunOptions
+from gantk_augment.shards import is_sharded
 from gantk_augment.tree import OTHER, Tree
 from gantoolkit.errors import InputError, UsageError
 
@@ -20,9 +22,12 @@ Format = Literal["folder", "zip", "webdataset"]
 
 
 def format_of(options: RunOptions) -> Format:
-    """As asked for; a name that ends in .zip asks for one, too."""
-    named = options.out is not None and options.out.suffix.lower() == ".zip"
-    return "zip" if named and options.format == "folder" else options.format
+    """As asked for; else a zip for a name that ends in .zip, shards for data that come in shards, or a folder."""
+    if options.format is not None:
+        return options.format
+    if options.out is not None and options.out.suffix.lower() == ".zip":
+        return "zip"
+    return "webdataset" if options.data is not None and is_sharded(options.data) else "folder"
 
 
 def workplace(out: Path, format: Format) -> Path:
@@ -30,14 +35,29 @@ def workplace(out: Path, format: Format) -> Path:
     return out if format == "folder" else out.with_name(f"{out.name}.partial")
 
 
-def is_complete(out: Path, header: dict[str, Any], force: bool) -> bool:
+def is_complete(out: Path, format: Format, header: dict[str, Any], force: bool) -> bool:
     """Whether the packed result of this very command is there.
 
     Raises:
-        UsageError: something else is there, and it is not to be replaced.
+        UsageError: something else is there, and it is not to be replaced. A folder that holds anything but shards of
+            an earlier command never is.
     """
     if not out.exists():
         return False
+    there: Format = "zip" if out.is_file() else "webdataset"
+    found = _header(out)
+    if (there, found) == (format, header):
+        return True
+    if out.is_dir() and any(out.iterdir()) and (found is None or not all(map(_is_shard, out.iterdir()))):
+        what = f"{out} is a folder that holds other things than shards of an earlier command"
+        raise UsageError(what, remedy="name another place with -o")
+    if not force:
+        raise UsageError(f"{out} is there already, and not the result of this command", remedy=OTHER)
+    return False
+
+
+def _header(out: Path) -> dict[str, Any] | None:
+    """Of the manifest in a zip or a folder; None where there is none of ours."""
     try:
         if out.is_file():
             with zipfile.ZipFile(out) as archive:
@@ -45,14 +65,15 @@ def is_complete(out: Path, header: dict[str, Any], force: bool) -> bool:
         else:
             with (out / manifest.NAME).open("rb") as file:
                 line = file.readline()
-        if manifest.parse(line) == header:
-            return True
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        if out.is_dir() and any(out.iterdir()):  # not ours: a whole folder is never replaced
-            raise UsageError(f"{out} is a folder, and not the result of this command", remedy=OTHER) from error
-    if not force:
-        raise UsageError(f"{out} is there already, and not the result of this command", remedy=OTHER)
-    return False
+        found = manifest.parse(line)
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
+        return None
+    return found if isinstance(found, dict) and found.get("manifest") == manifest.VERSION else None
+
+
+def _is_shard(path: Path) -> bool:
+    """Whether it is what a result in shards is made of."""
+    return path.is_file() and (path.name == manifest.NAME or bool(re.fullmatch(r"data-\d{6,}\.tar", path.name)))
 
 
 def pack(tree: Tree, sink: Sink, out: Path, format: Format) -> None:

@@ -13,6 +13,7 @@ from gantk_augment import manifest
 from gantk_augment.arms import Labelled
 from gantk_augment.fit import Fitted, fingerprint, model_hash
 from gantk_augment.plan import ORIGINAL
+from gantk_augment.shards import is_sharded, opened, sample_key
 from gantoolkit.errors import GantkError
 from gantoolkit.labelled import LabelledPictures
 from gantoolkit.model import find
@@ -48,7 +49,9 @@ class Listed:
 
 
 def listed(read: LabelledPictures) -> Listed:
-    """The manifest in a folder or zip; one that is damaged says nothing."""
+    """The manifest in a folder, in a zip or beside shards; one that is damaged says nothing."""
+    if read.source.is_file() and is_sharded(read.source):  # a single shard: its manifest, if any, is of all of them
+        return Listed({}, [None] * len(read))
     store = Store(read.source)
     for name in store.files:
         if PurePosixPath(name).name != manifest.NAME:
@@ -57,6 +60,10 @@ def listed(read: LabelledPictures) -> Listed:
             found = manifest.understood(store.read(name), Path(name))
         except GantkError:
             continue
+        if is_sharded(read.source):
+            keys: set[str] = set()
+            by_key = {sample_key(row["file"], keys): row for row in found.rows()}
+            return Listed(found.header, [by_key.get(PurePosixPath(picture).stem) for picture in read.names])
         base = name.removesuffix(manifest.NAME)
         rows = {base + row["file"]: row for row in found.rows()}
         return Listed(found.header, [rows.get(picture) for picture in read.names])
@@ -132,12 +139,12 @@ def known(model: Fitted, held: Held) -> int:
     count = 0
     for read, rows in held:
         same = read.size == model.size and read.channels == model.channels
-        again = read if same else LabelledPictures(read.source, size=model.size, channels=model.channels)
+        again = read if same else LabelledPictures(opened(read.source), size=model.size, channels=model.channels)
         count += sum(model.knows(picture) for picture in again.pictures(np.flatnonzero(rows)))
     return count
 
 
 def strangers(model: Fitted, source: Path) -> int:
     """How many pictures the model was fitted on that are not in the data."""
-    read = LabelledPictures(source, size=model.size, channels=model.channels)
+    read = LabelledPictures(opened(source), size=model.size, channels=model.channels)
     return len(model.trained_on - {fingerprint(picture) for picture in read.pictures()})

@@ -14,6 +14,7 @@ import os
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -39,6 +40,15 @@ def is_sharded(path: Path) -> bool:
         return False
     visible = [p for p in path.iterdir() if not p.name.startswith(".")]
     return not any(p.is_dir() or is_picture(p) for p in visible)
+
+
+def opened(path: Path) -> Store:
+    """The files of a folder, a zip or shards.
+
+    Raises:
+        InputError: no such source, or it cannot be read.
+    """
+    return TarStore(path) if is_sharded(path) else Store(path)
 
 
 def _shards(path: Path) -> list[Path]:
@@ -95,6 +105,7 @@ class TarStore(Store):
         table: list[dict[str, str]] = []
         images: list[dict[str, Any]] = []
         categories: dict[Any, Any] = {}
+        unread: Counter[str] = Counter()  # files of samples by kind, captions for one
         for key, files in samples.items():
             kind = next((kind for kind in files if f".{kind}" in READABLE), None)
             if kind is None:
@@ -103,6 +114,8 @@ class TarStore(Store):
             name = f"images/{key}.{kind}" if masked else f"{key}.{kind}"
             if mask := _mask(files):
                 self._members[f"masks/{key}.{mask.removeprefix(MASK)}"] = files[mask]
+            left = [k for k in files if k not in (kind, mask, "json", "cls")]
+            unread.update(left)
             told = self._json(key, files)
             if isinstance(told.get("annotations"), list):
                 categories |= {
@@ -118,6 +131,8 @@ class TarStore(Store):
                     continue
                 name = f"{label}/{name}"
             self._members[name] = files[kind]
+        for kind, count in sorted(unread.items()):
+            self.problems.append((f"*.{kind}", f"{count:,} such files of samples are not read, and left behind"))
         self._made = _tables(table, images, list(categories.values()))
 
     def _json(self, key: str, files: Mapping[str, Member]) -> dict[str, Any]:
@@ -190,14 +205,17 @@ def pack_webdataset(
         def fill(stream: BinaryIO, some: Sequence[Mapping[str, Any]] = some) -> None:
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 for row in some:
-                    _add(archive, _key(row["file"], keys), folder, row, head or {})
+                    _add(archive, sample_key(row["file"], keys), folder, row, head or {})
 
         write_atomically(shards[-1], fill)
     return shards
 
 
-def _key(name: str, keys: set[str]) -> str:
-    """A key from a picture's name that no other sample has: without folders' slashes and dots, which would end it."""
+def sample_key(name: str, keys: set[str]) -> str:
+    """A key from a picture's name that no other sample has: without folders' slashes and dots, which would end it.
+
+    Pictures ask in the order of their rows; `keys` takes the answer.
+    """
     plain = key = str(PurePosixPath(name).with_suffix("")).replace("/", "_").replace(".", "_")
     number = 2
     while key in keys:

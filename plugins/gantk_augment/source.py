@@ -11,11 +11,11 @@ from typing import Any
 
 from gantk_augment import coco, codec
 from gantk_augment.kinds import Coco, Pairs, Source, Table
-from gantk_augment.shards import TarStore, is_sharded
+from gantk_augment.shards import opened
 from gantk_augment.sink import Sink
 from gantoolkit.decoders import is_picture
 from gantoolkit.errors import InputError
-from gantoolkit.layouts import TABLES, Layout, common_folder, find_by_name, read_layout
+from gantoolkit.layouts import TABLES, Layout, common_folder, find_by_name, parse_csv, read_layout
 from gantoolkit.store import Problem, Store
 from gantoolkit.task import DataReport
 
@@ -34,13 +34,16 @@ def open_source(path: Path) -> Source:
     Raises:
         InputError: no such source, or nothing in it is usable.
     """
-    store = TarStore(path) if is_sharded(path) else Store(path)
+    store = opened(path)
     for name in [name for name in store.files if not _writable(name)]:
         store.files.remove(name)
         store.problems.append((ascii(name), "the name is not plain text, and no table could hold it"))
-    source = _coco(store) or _pairs(store) or _labelled(store)
+    # a layout that fits no picture is damaged, and not another layout
+    source = next(found for layout in (_coco, _pairs, _labelled) if (found := layout(store)) is not None)
     if source.kind != "coco":
         source.problems += _unread(store)
+    if source.kind == "folder" and not source.classes:
+        source.problems += _unread_tables(store)
     if not source.names:
         problem = f": {source.problems[0][0]}: {source.problems[0][1]}" if source.problems else ""
         raise InputError(f"nothing in {path} is usable{problem}", expected="pictures, with their labels")
@@ -59,6 +62,17 @@ def _unread(store: Store) -> list[Problem]:
         files = [name for name in files if PurePosixPath(name).stem in stems]
         if looks.match(_content(store, files)):
             found.append((files[0], f"{len(files):,} label files of {layout} are not read; convert them to COCO"))
+    return found
+
+
+def _unread_tables(store: Store) -> list[Problem]:
+    """Tables that say of which class pictures are, under a name that nothing is read by."""
+    found: list[Problem] = []
+    for name in store.files:
+        if name.lower().endswith((".csv", ".tsv")) and PurePosixPath(name).name.lower() not in TABLES:
+            with suppress(InputError, UnicodeDecodeError):
+                parse_csv(store.read(name).decode("utf-8-sig"))
+                found.append((name, f"these labels are not read; call the table {TABLES[0]}"))
     return found
 
 
@@ -108,7 +122,8 @@ def _coco(store: Store) -> Source | None:
     base = common_folder(pictures + tables)
     documents: dict[str, coco.Document] = {}
     damaged = []
-    for name in (name for name in tables if name.count("/", len(base)) < 2):
+    beside = {str(PurePosixPath(name).with_suffix("")) for name in pictures}  # JSON of one picture each is none
+    for name in (name for name in tables if str(PurePosixPath(name).with_suffix("")) not in beside):
         text = ""
         try:
             text = store.read(name).decode("utf-8-sig", "replace")

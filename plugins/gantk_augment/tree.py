@@ -85,7 +85,8 @@ class Tree:
 
     def _remove(self, earlier: Manifest) -> None:
         names = [name for row in earlier.rows() for name in manifest.files(row)]
-        for name in [*names, *filter(manifest.is_inside, earlier.header.get("tables", ()))]:
+        tables = earlier.header.get("tables")
+        for name in [*names, *filter(manifest.is_inside, tables if isinstance(tables, list) else ())]:
             (self.folder / name).unlink(missing_ok=True)
         for folder in sorted({parent for name in names for parent in Path(name).parents}, reverse=True):
             with suppress(OSError):  # not empty: it holds what is not ours

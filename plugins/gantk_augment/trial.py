@@ -31,7 +31,7 @@ WITHOUT = {"gan": "real", "both": "classic"}  # the same arm without generated p
 FITS = "fits.jsonl"
 POOL = 2_000  # pictures that a model makes for a repetition
 LOOK = 120  # of a model whose own validation found no use for them: enough to look at
-SHARE = 0.5  # of given synthetic pictures among those shown: nothing says which is best
+SHARE = 0.5  # of given synthetic pictures among those shown, at most
 GENERATE = "generated"  # the work that comes before the arms gan and both
 Row = dict[str, Any]
 
@@ -49,7 +49,11 @@ class Generated(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """Synthetic pictures that somebody made: the same for every repetition."""
+    """Synthetic pictures that somebody made: the same for every repetition.
+
+    They are shown as often as they are there beside the real ones, as in a training on both sets together, and not
+    more often than those: a few of one class would be most of what is seen.
+    """
 
     made: Labelled
     name: str
@@ -57,10 +61,10 @@ class Given:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        return {"generated": self.name, "share": self.share, "pictures": _stamp(self.made)}
+        return {"generated": self.name, "share at most": self.share, "pictures": _stamp(self.made)}
 
     def pool(self, trial: Trial, real: Labelled, seed: int, folder: Path) -> Pool:
-        return Pool(self.made, self.share)
+        return Pool(self.made, min(self.share, len(self.made) / max(1, len(self.made) + len(real))))
 
 
 @dataclass(frozen=True)

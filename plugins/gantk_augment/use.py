@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from gantk_augment.work import Job, Outcome
 from gantoolkit import images, plugins
 from gantoolkit.errors import InputError, Interrupted, UsageError
 from gantoolkit.images import Picture
+from gantoolkit.runlog import write_atomically
 from gantoolkit.signals import Stop
 from gantoolkit.task import Console
 
@@ -29,6 +32,7 @@ SHOWN = 20  # failures in full; more are counted
 SHEET = 32  # new samples to look at
 COLUMNS = 8
 CELL = 128  # pixels of a sample's longer side on the sheet
+DECIDED = ("policy", "multiply", "per_class", "balance", "recipe", "gan_share", "originals", "seed")  # by a manifest
 
 
 def run(options: RunOptions, console: Console) -> int:
@@ -37,6 +41,7 @@ def run(options: RunOptions, console: Console) -> int:
 
     if options.data is None:
         raise UsageError("no data were named", remedy="gantk run augment DATA/ -o OUT/")
+    _refuse_idle(options)
     if options.preview is None and not options.dry_run:
         _refuse_place(options)
         if options.manifest is None and options.engine == "local":
@@ -54,7 +59,7 @@ def run(options: RunOptions, console: Console) -> int:
     assert options.out is not None
     format = packing.format_of(options)
     folder = packing.workplace(options.out, format)
-    if format != "folder" and packing.is_complete(options.out, order.header, options.force):
+    if format != "folder" and packing.is_complete(options.out, format, order.header, options.force):
         packing.discard(folder)  # in case that its removal was what was interrupted
         console.say(f"{options.out} is complete already")
         return 0
@@ -67,6 +72,26 @@ def run(options: RunOptions, console: Console) -> int:
             raise Interrupted(f"interrupted: {kept}", remedy="the same command goes on from there")
         work.finish(format)
     return work.report()
+
+
+def _refuse_idle(options: RunOptions) -> None:
+    """Nothing is asked for that would change nothing."""
+    for name in ("model", "gan_share"):
+        idle = options.policy != "both" if name == "gan_share" else options.policy not in ("gan", "both")
+        if getattr(options, name) is not None and idle and options.manifest is None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect with --policy {options.policy}",
+                expected="--policy both" if name == "gan_share" else "--policy gan or both",
+                remedy="leave it out",
+            )
+    if options.manifest is not None:
+        fields = type(options).model_fields
+        said = [name for name in DECIDED if getattr(options, name) != fields[name].default]
+        if said:
+            raise UsageError(
+                f"--{said[0].replace('_', '-')} has no effect with --manifest, which says what is made",
+                remedy="leave one of them out",
+            )
 
 
 def _refuse_place(options: RunOptions) -> None:
@@ -170,8 +195,8 @@ class _Work:
         try:
             self.tree.finish(self.source.sink)
             try:
-                self.sheet = _sheet(self.order, self.tree, self.options.out)
-            except InputError as error:  # the place beside the result may not be ours; nothing hangs on the sheet
+                self.sheet = _sheet(self.order, self.tree, self.options.out, self.options.force)
+            except (InputError, UsageError) as error:  # the place beside the result may not be ours
                 self.console.warn(f"no sheet: {error}")
             if format != "folder":
                 packing.pack(self.tree, self.source.sink, self.options.out, format)
@@ -192,12 +217,13 @@ class _Work:
         failures = [f"{file}: {why}" for file, why in self.source.problems] + [
             text for _, text in sorted(self.failures)
         ]
-        for text in failures[:SHOWN]:
-            console.warn(f"error: {text}")
-        if len(failures) > SHOWN:
-            console.warn(f"error: and {len(failures) - SHOWN:,} more")
-        for text in failures:
-            console.result({"error": text})
+        told = Counter(failures)  # a damaged picture fails whatever is to be made of it
+        for text, times in list(told.items())[:SHOWN]:
+            console.warn(f"error: {text}" + (f" ({times:,} times)" if times > 1 else ""))
+        if len(told) > SHOWN:
+            console.warn(f"error: and {len(told) - SHOWN:,} more")
+        for text, times in told.items():
+            console.result({"error": text, **({"times": times} if times > 1 else {})})
         new = sum(row.policy != ORIGINAL for row in self.order.rows if row.index in done)
         row = {"out": str(options.out), "pictures": len(done), "new": new, "made": self.made, "failed": len(failures)}
         console.result({**row, "sheet": self.sheet and str(self.sheet), "seconds": round(seconds, 3)})
@@ -219,10 +245,14 @@ class _Work:
         return 4 if failures else 0
 
 
-def _sheet(order: Order, tree: Tree, out: Path) -> Path | None:
+def _sheet(order: Order, tree: Tree, out: Path, force: bool) -> Path | None:
     """A picture of new samples from all over the result, with their targets drawn in; None where there are none.
 
     It lies beside the result: among class folders it would be a picture without a class.
+
+    Raises:
+        InputError: it cannot be written.
+        UsageError: another file has its name, and it is not to be replaced.
     """
     from gantk_augment.preview import overlay
     from gantk_augment.source import open_source
@@ -237,7 +267,12 @@ def _sheet(order: Order, tree: Tree, out: Path) -> Path | None:
     tiles = [_small(overlay(made.sample(places[file]))) for file in files if file in places]
     out = out.resolve()  # "." has no name
     target = out.with_name(f"{out.name}-sheet.png")
-    images.write(Picture(images.contact_sheet(tiles, COLUMNS)), target, force=True)
+    sheet = io.BytesIO()
+    images.write(Picture(images.contact_sheet(tiles, COLUMNS)), sheet)
+    if not target.is_file() or target.read_bytes() != sheet.getvalue():
+        if target.exists() and not force:
+            raise UsageError(f"{target} exists already", remedy="overwrite it with --force")
+        write_atomically(target, sheet.getvalue())
     return target
 
 

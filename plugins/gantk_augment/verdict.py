@@ -117,7 +117,7 @@ def gain(arm: str, than: str, values: Sequence[float], others: Sequence[float]) 
     return Gain(arm, than, differences, float(np.mean(differences)), interval, word)
 
 
-def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = ()) -> Verdict:
+def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = (), tests: int | None = None) -> Verdict:
     """The verdict on generated pictures.
 
     What they add to classic augmentation decides, because classic augmentation is free. Where that cannot be told
@@ -128,6 +128,8 @@ def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = ())
         accuracies: of the arms real, classic, gan and both, one for each repetition in the same order, in 0..1.
         doubts: why a gain may not be what it looks like. They are the first warnings, and "use it" is not said
             without them.
+        tests: test pictures, the same in every repetition, so that the intervals say nothing of other ones: a verdict
+            on a gain smaller than what their number leaves open of one accuracy comes with a warning, in its words.
     """
     gains = tuple(gain(arm, than, accuracies[arm], accuracies[than]) for arm, than in PAIRS)
     on_classic, on_real, _ = gains
@@ -143,9 +145,23 @@ def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = ())
     for each in gains:
         if each.interval is None:
             warnings.append(f"{each.arm} - {each.than}: all differences are equal, which says nothing of their spread")
-    if word == "use it" and doubts:
-        text += f"; but {'; '.join(doubts)}"
+    said = doubts if word == "use it" else ()
+    if tests and word != "no measurable gain":
+        each = on_classic if on_classic.word == word else on_real
+        reach = _reach(float(np.mean([*accuracies[each.arm], *accuracies[each.than]])), tests)
+        if reach > abs(each.mean):
+            few = f"the test has only {tests:,} pictures, and others could move an accuracy by {100 * reach:.1f} points"
+            warnings.append(few)
+            said = [*said, few]
+    if said:
+        text += f"; but {'; '.join(said)}"
     return Verdict(word, f"{word}. {text[0].upper()}{text[1:]}", gains, tuple(warnings))
+
+
+def _reach(accuracy: float, n: int) -> float:
+    """Half of the 95 % interval of a share of n pictures, by its normal approximation (one picture more and less)."""
+    share = (accuracy * n + 2) / (n + 4)  # Agresti and Coull 1998, The American Statistician 52(2)
+    return 1.96 * float(np.sqrt(share * (1 - share) / (n + 4)))
 
 
 def cards(

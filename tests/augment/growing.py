@@ -18,7 +18,9 @@ from tests.augment import policies
 def grow(data: Path, out: Path, recipe: Path | None = None, **options: Any) -> tuple[int, RecordingConsole]:
     """In this process, by the policy noise unless another one is named."""
     console = RecordingConsole()
-    told: dict[str, Any] = {"policy": "noise", "workers": 1, "recipe": str(recipe) if recipe else "photo"}
+    told: dict[str, Any] = {"workers": 1}
+    if "manifest" not in options:  # which says what is made
+        told |= {"policy": "noise", "recipe": str(recipe) if recipe else "photo"}
     return run(RunOptions(data=data, out=out, **{**told, **options}), console), console
 
 

@@ -132,6 +132,16 @@ def test_an_interrupted_trial_goes_on_and_ends_as_one_left_alone(
     assert [json.loads(line)["arm"] for line in kept.read_text().splitlines()[1:6]] == ["generated", *ARMS]
 
 
+def test_given_pictures_are_shown_as_often_as_they_are_there_and_at_most_half_the_time(
+    digits: Labelled, tmp_path: Path
+) -> None:
+    """Ten of a rare class beside ninety would be most of what is seen of it at half of all pictures."""
+    for made, share in ((10, 0.1), (90, 0.5), (400, 0.5)):
+        given = Given(digits.take(np.arange(made)), "given")
+        trial = made_trial(digits, digits, generated=given)
+        assert given.pool(trial, digits.take(np.arange(90)), 0, tmp_path).share == share
+
+
 @dataclass(frozen=True)
 class Unused:
     """Pictures whose share is 0."""

@@ -220,6 +220,36 @@ def test_labels_of_layouts_that_are_not_read_are_named(
     assert problems(tmp_path).partition(": ")[2] == said
 
 
+def test_annotations_that_fit_no_picture_are_an_error(tmp_path: Path) -> None:
+    """And not a data set of bare pictures, or of the classes "images" and "masks"."""
+    data_sets.coco(tmp_path / "coco")
+    data_sets.edit_json(
+        tmp_path / "coco" / "annotations.json",
+        lambda content: [image.update(file_name=f"x-{image['file_name']}") for image in content["images"]],
+    )
+    with pytest.raises(InputError, match=r"nothing in .* is usable: .*it lists 'x-c0.jpg'"):
+        open_source(tmp_path / "coco")
+    for mask in (data_sets.pairs(tmp_path / "pairs") / "masks").iterdir():
+        mask.rename(mask.with_name(f"{mask.stem}_mask.png"))
+    with pytest.raises(InputError, match=r"nothing in .* is usable: images/p0.png: it has no mask"):
+        open_source(tmp_path / "pairs")
+
+
+def test_annotations_are_found_however_deep_they_lie(tmp_path: Path) -> None:
+    deep = data_sets.coco(tmp_path) / "annotations" / "v1" / "instances.json"
+    deep.parent.mkdir(parents=True)
+    (tmp_path / "annotations.json").rename(deep)
+    assert open_source(tmp_path).kind == "coco"
+
+
+def test_a_table_of_another_name_is_named_where_classes_are_missing(tmp_path: Path) -> None:
+    (data_sets.csv_table(tmp_path) / "labels.csv").rename(tmp_path / "metadata.csv")
+    assert problems(tmp_path) == "metadata.csv: these labels are not read; call the table labels.csv"
+    data_sets.class_folders(tmp_path)
+    (tmp_path / "pictures").rename(tmp_path / "green")
+    assert not problems(tmp_path)  # folders say of which class they are
+
+
 def test_hostile_names_in_a_zip(tmp_path: Path) -> None:
     target = zipped(data_sets.class_folders(tmp_path / "data"), tmp_path / "data.zip")
     with zipfile.ZipFile(target, "a") as archive:

@@ -100,7 +100,9 @@ def test_targets_stay_on_their_object_through_every_preset(name: str, presets: d
         # the thing's mask says how tight its box can be; half-blended edges are a pixel either way
         assert max(abs(a - b) for a, b in zip(own.box, seen, strict=True)) <= 2
         x, y, there = own.keypoints[0]
-        assert there == 2 or (touches(region) and (x, y) == (0, 0))
+        # one crop may cut the object, and the next transform turn what is left away from the border
+        cut = touches(region) or region.sum() < 0.9 * (sample.mask == 7).sum()
+        assert there == 2 or (cut and (x, y) == (0, 0))
         if there:
             near = cv2.dilate(region.astype(np.uint8), np.ones((5, 5)))
             assert near[min(round(float(y)), near.shape[0] - 1), min(round(float(x)), near.shape[1] - 1)]
@@ -250,6 +252,16 @@ def test_a_mask_is_not_moved_by_a_zoom() -> None:
     region = red(made.picture)
     assert made.mask is not None and extent(region) == extent(made.mask == 7)
     assert (region ^ (made.mask == 7)).sum() == 0
+
+
+def test_things_thinner_than_a_pixel_stay_where_their_boxes_are() -> None:
+    """A polygon that no pixel's centre is in has no mask, and a box of .9 pixels is no less a box."""
+    picture, empty = np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60), bool)
+    things = (Thing(1, (10.0, 5.0, 35.0, 6.4), empty), Thing(2, (20.0, 8.0, 20.9, 30.0)))
+    made = make(Classic(recipe(FLIP)), Sample(picture, things=things), 1).sample
+    assert [(thing.category, thing.box, thing.mask) for thing in made.things] == [
+        (1, (25.0, 5.0, 50.0, 6.4), None), (2, (39.1, 8.0, 40.0, 30.0), None),
+    ]  # fmt: skip
 
 
 def test_boxes_outside_the_picture_are_cut_or_go() -> None:

@@ -76,7 +76,7 @@ def test_pictures_with_wrong_labels_are_judged_dont(sets: dict[str, Path], capsy
     cards = {card["name"] for card in found["cards"]}
     assert {"accuracy", "gain of both over classic", "memorised", "coverage", "density"} <= cards
     protocol = found["cards"][0]["protocol"]
-    assert protocol["nimg"] == 2_500 and protocol["share"] == 0.5 and found["cards"][0]["n"] == 200
+    assert protocol["nimg"] == 2_500 and protocol["share"] == 0.4 and found["cards"][0]["n"] == 200
     written = (sets["out"] / page.NAME).read_text()
     assert "don&#x27;t" in written and "<script" not in written and 'src="http' not in written and "href" not in written
     assert written.count("<svg") == 2 and written.count('class="one"') == 3 * (4 + 3)
@@ -303,7 +303,7 @@ def test_the_page_names_the_share_of_every_repetition(
     names, given = tuple(f"digit {n}" for n in range(10)), Given(digits.take(np.arange(500, 600)), "given")
     monkeypatch.setattr(Given, "pool", lambda self, trial, real, seed, folder: Pool(self.made, 0.25 * seed))
     trial = Trial(train, test, names, (0, 1, 2), 4, 128, {}, given)
-    arms = dict.fromkeys(("real", "classic", "gan", "both"), [0.5, 0.6, 0.7])
+    arms = {arm: [0.5, 0.6, 0.7] for arm in ("real", "classic", "gan", "both")}
     found = evaluation.report(trial, arms, tmp_path, recipe="none")
     assert {card.protocol["share"] for card in found.cards[: -found.gauges]} == {"0, 0.25, 0.5"}
     assert "0, 0.25, 0.5" in (tmp_path / page.NAME).read_text()

@@ -184,3 +184,7 @@ def test_shards_with_classes(tmp_path: Path) -> None:
     assert any(name == "x/1" and "a sample without a picture" in text for name, text in source.problems)
     np.testing.assert_array_equal(source.sample(1).picture, disc(2)[0])
     assert open_source(tmp_path / "a-1.tar").names == ("2.png",)  # all of one class: its folder is the root
+    tar(tmp_path / "b.tar", {"0.png": png(0), "0.txt": b"a cat", "1.png": png(1), "1.txt": b"a dog"})
+    assert ("*.txt", "2 such files of samples are not read, and left behind") in open_source(
+        tmp_path / "b.tar"
+    ).problems

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantk_augment import preview
+from gantk_augment import preview, provenance
 from gantk_augment.manifest import NAME
 from gantk_augment.options import RunOptions
+from gantk_augment.shards import opened
 from gantk_augment.source import open_source
 from gantk_augment.use import run
 from gantoolkit import plugins
 from gantoolkit.errors import GantkError, InputError, UsageError
+from gantoolkit.labelled import LabelledPictures
 from gantoolkit.testing import RecordingConsole
 from tests.augment import data_sets, policies
 from tests.augment.growing import grow, rows, tree
@@ -224,7 +226,9 @@ def test_bad_pictures_and_a_failing_policy_are_reported_and_the_rest_goes_on(tmp
     plugins.use(plugins.discover(plugins_dir=folder))
     code, console = grow(data, tmp_path / "out", recipe)
     assert code == 4
-    assert len([line for line in console.warned if "red-1.png" in line]) == 2  # the copy, and what was to be made of it
+    # once for the copy and what was to be made of it
+    assert [line.endswith("(2 times)") for line in console.warned if "red-1.png" in line] == [True]
+    assert console.results[-1]["failed"] == 2 + 3
     assert len([line for line in console.warned if "ValueError: no noise here" in line]) == 3
     assert len(rows(tmp_path / "out")) == 5 + 2
     assert set(tree(tmp_path / "out")) == {r["file"] for r in rows(tmp_path / "out")} | {NAME}
@@ -315,12 +319,115 @@ def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path, data: Path, noi
     photos.mkdir()
     data.rename(photos / "train")
     before = tree(photos)
-    for out, words in ((photos, "lie in"), (tmp_path / "other", "not the result")):
+    for out, words in ((photos, "lie in"), (tmp_path / "other", "holds other things")):
         (tmp_path / "other").mkdir(exist_ok=True)
         (tmp_path / "other" / "mine.txt").write_text("mine")
         with pytest.raises(UsageError, match=words):
             grow(photos / "train", out, noise, format=format, force=True)
     assert (tmp_path / "other" / "mine.txt").read_text() == "mine" and tree(photos) == before
+
+
+@pytest.mark.parametrize("format", ["zip", "webdataset"])
+@pytest.mark.parametrize("beside", ["notes.txt", "thesis", ""])
+def test_a_folder_with_other_files_is_never_packed_over(
+    tmp_path: Path, data: Path, noise: Path, format: str, beside: str
+) -> None:
+    """Neither the tree of the same command nor its shards, where a user keeps something beside them."""
+    out = tmp_path / "out"
+    grow(data, out, noise, **({"format": "webdataset"} if beside == "notes.txt" else {}))
+    if beside == "thesis":
+        (out / beside).mkdir()
+    elif beside:
+        (out / beside).write_text("mine")
+    before = tree(out)
+    with pytest.raises(UsageError, match=r"holds other things than shards.*another place"):
+        grow(data, out, noise, format=format, seed=1, force=True)
+    assert tree(out) == before and (not beside or (out / beside).exists())
+
+
+def test_another_format_of_the_same_command_is_not_there_yet(tmp_path: Path, data: Path, noise: Path) -> None:
+    out = tmp_path / "out"
+    grow(data, out, noise, format="webdataset")
+    with pytest.raises(UsageError, match="there already"):
+        grow(data, out, noise, format="zip")
+    assert grow(data, out, noise, format="zip", force=True)[0] == 0 and zipfile.is_zipfile(out)
+    with pytest.raises(UsageError, match="is a file"):
+        grow(data, out, noise)
+
+
+def test_a_picture_of_the_users_beside_the_result_stays(tmp_path: Path, data: Path, noise: Path) -> None:
+    mine = tmp_path / "out-sheet.png"
+    mine.write_bytes(b"mine")
+    code, console = grow(data, tmp_path / "out", noise)
+    assert code == 0 and mine.read_bytes() == b"mine" and "no sheet" in console.warned[-1]
+    assert grow(data, tmp_path / "out", noise, force=True)[0] == 0 and mine.read_bytes() != b"mine"
+    assert not grow(data, tmp_path / "out", noise)[1].warned  # its own sheet, the same again
+
+
+def test_shards_grow_into_shards_that_are_judged_like_folders(tmp_path: Path, data: Path, noise: Path) -> None:
+    assert grow(data, tmp_path / "shards", noise, format="webdataset")[0] == 0
+    assert grow(tmp_path / "shards", tmp_path / "more", noise)[0] == 0
+    assert sorted(p.name for p in (tmp_path / "more").iterdir()) == ["data-000000.tar", NAME]
+    read = LabelledPictures(opened(tmp_path / "shards"))
+    assert read.classes == data_sets.CLASSES and provenance.listed(read).made == 6
+    assert [row["policy"] == "noise" for row in provenance.listed(read).rows if row] == [
+        "noise" in name for name in read.names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "generated"),
+    [
+        ({"multiply": 1}, 6),  # all new ones: half of 12
+        ({"multiply": 3}, 12),  # half of 24, though two thirds of the new ones
+        ({"multiply": 3, "originals": False}, 12),  # the data's own go along elsewhere
+        ({"multiply": 3, "gan_share": 0.5}, 9),
+    ],
+)
+def test_the_whole_result_has_the_models_share(tmp_path: Path, options: dict[str, Any], generated: int) -> None:
+    """The bundled model's share is a half of all pictures that a classifier is shown."""
+    data = data_sets.class_folders(tmp_path / "data", each=3, classes=("Bag", "Sneaker"))
+    code, console = grow(data, tmp_path / "out", policy="both", model="fashion-32", dry_run=True, **options)
+    assert code == 0 and sum(row.get("gan", 0) for row in console.results) == generated
+
+
+def test_a_model_that_did_not_help_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = data_sets.class_folders(tmp_path / "data", each=3, classes=("Bag", "Sneaker"))
+    monkeypatch.setattr("gantk_augment.fit.SHARE", 0.0)
+    for policy, then in (("gan", "data"), ("both", "data, so classic makes all")):
+        _, console = grow(data, tmp_path / "out", policy=policy, model="fashion-32", dry_run=True)
+        assert any(line.endswith(f"did not help on validation {then}") for line in console.warned)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "fashion-32"}, "--model has no effect with --policy noise"),
+        ({"gan_share": 0.5}, "--gan-share has no effect with --policy noise"),
+        ({"policy": "gan", "model": "m", "gan_share": 0.5}, "--gan-share has no effect with --policy gan"),
+        ({"manifest": Path("m"), "seed": 9}, "--seed has no effect with --manifest"),
+        ({"manifest": Path("m"), "multiply": 3}, "--multiply has no effect with --manifest"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(tmp_path: Path, data: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        grow(data, tmp_path / "out", **options)
+
+
+def test_damaged_headers_are_one_line(tmp_path: Path, data: Path, noise: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"manifest": 1, "policies": {}, "data": {}, "models": {}}\n')
+    with pytest.raises(InputError, match="is damaged: versions"):
+        grow(data, tmp_path / "out", manifest=tmp_path / "m.jsonl")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / NAME).write_text('{"manifest": 1, "tables": 3}\n')
+    assert grow(data, tmp_path / "out", noise, force=True)[0] == 0
+
+
+def test_a_class_that_is_large_enough_gets_nothing_new_and_that_is_said(
+    tmp_path: Path, data: Path, noise: Path
+) -> None:
+    code, console = grow(data, tmp_path / "out", noise, per_class=2)
+    assert code == 0 and any("nothing new is asked for" in line for line in console.warned)
 
 
 def test_the_place_may_be_the_current_folder(

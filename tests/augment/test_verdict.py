@@ -107,6 +107,15 @@ def test_few_repetitions_are_warned_of_and_one_is_refused() -> None:
         gain("gan", "real", [0.1, 0.2], [0.1])
 
 
+@pytest.mark.parametrize(("tests", "warned"), [(8, True), (400, False), (None, False)])
+def test_a_gain_that_other_test_pictures_could_undo_is_said_with_that(tests: int | None, warned: bool) -> None:
+    """15 points on 8 pictures; one accuracy of 400 is known to 5 points."""
+    arms = accuracies(0.15, 0.15)
+    found = judge(arms, tests=tests)
+    assert found.word == "use it"
+    assert ("the test has only 8 pictures" in found.text) == warned == any("only 8" in text for text in found.warnings)
+
+
 def test_cards_carry_mean_interval_and_protocol() -> None:
     values = accuracies(0.1, 0.2)
     made = {(card.name, card.of): card for card in cards(values, judge(values), 123, {"nimg": 7})}
