@@ -94,6 +94,8 @@ def test_bad_standard_input_writes_nothing_there(
         (("--strength", "1.5"), "colour", "strength"),
         (("--strength", "0.5"), "mask", "cannot be mixed"),
         (("--format", "jpg"), "mask", "cannot hold these results"),
+        (("-o", "a.jpg"), "mask", "-o a.jpg cannot hold this result, expected a name that ends in"),
+        (("-o", "a.nii"), "colour", "-o a.nii cannot hold this result, expected a name that ends in"),
         (("--tile", "-1"), "colour", "tile"),
         (("--device", "abacus"), "colour", "abacus"),
     ],
