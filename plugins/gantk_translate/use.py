@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gantk_translate import depths
 from gantk_translate.layout import Entry
 from gantk_translate.options import RunOptions
 from gantk_translate.reading import read
@@ -103,8 +104,8 @@ class Files(apply.Pictures):
         kind = arrays.kind_of(target) if isinstance(target, Path) else None
         if isinstance(made, Picture) and self.target.kind == "mask":
             made = replace(made, pixels=made.pixels.astype(_smallest(self.target)))
-        if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or (kind == "TIFF" and not is_plain(made.pixels))):
-            made = [Array(made.pixels, kind, flat=made.pixels.shape[2] == 1)]
+        if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or not is_plain(made.pixels)):
+            made = [Array(made.pixels, kind or "TIFF", flat=made.pixels.shape[2] == 1)]
         if not isinstance(made, Picture) and kind is None:
             if len(made) != 1 or not is_plain(made[0].values):
                 raise InputError(
@@ -123,8 +124,12 @@ class Files(apply.Pictures):
 
 
 def endings(target: Side) -> tuple[Mapping[str, str], str]:
-    """Suffix → format of what can hold the target side, and the suffix to choose where the input's is none of them."""
-    if target.kind == "picture":
+    """Suffix → format of what can hold the target side, and the suffix to choose where the input's is none of them.
+
+    Pictures that use their type's range may be rounded to a format's depth. Other numbers mean something, and go only
+    where they stay as they are.
+    """
+    if depths.uses_all(target):
         return images.WRITABLE, ".png"
     known: dict[str, str] = {
         suffix: kind for suffix, kind in arrays.SUFFIXES.items() if kind != "NIFTI" or target.channels == 1
