@@ -101,7 +101,17 @@ class Training:
             torch.set_num_threads(self.config.threads)
         seed_everything(self.config.seed)
         self.dataset: Dataset = self.task.dataset(self.config, self.data)  # refused data leaves no folder behind
+        ours = self.team.leader and not self.run.exists()
         self._open_run()
+        try:
+            return self._play_in_run()
+        except Exception:
+            if ours and not self.total_steps and not checkpoint.listed(self._checkpoints):
+                shutil.rmtree(self.run, ignore_errors=True)  # else the mended command would find another run there
+            raise
+
+    def _play_in_run(self) -> Outcome:
+        """Play with the folder's log open, and tell observers and the log how it ended."""
         status = "failed"
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else SilentLog() as self.log:
             self._notify("gantk_on_run_start", run=self.run, config=self._resolved())
