@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from gantoolkit.errors import UsageError
 from gantoolkit.task import Options, Precision, TrainConfig, option
@@ -128,6 +128,19 @@ class TranslateConfig(TrainConfig):
     ema_nimg: NonNegativeFloat = option(5_000.0, "half-life of the generator's average, in images; 0 keeps none")
     init: Path | None = option(None, "model folder whose weights the generator starts from")
     score_pictures: PositiveInt = option(64, "held-out pictures that scores while training look at")
+
+    _whole: int = PrivateAttr(0)
+
+    def halved(self) -> TranslateConfig:
+        """The first stage's own: it plays at half the size, and its rates do not fall yet."""
+        first = self.model_copy(update={"size": self.size // 2, "nimg": self.half_nimg, "steady": 1.0})
+        first._whole = self.size
+        return first
+
+    @property
+    def whole(self) -> int:
+        """The size that the user asked for, in pixels, which is not `size` in the stage at half of it."""
+        return self._whole or self.size
 
     @model_validator(mode="before")
     @classmethod
