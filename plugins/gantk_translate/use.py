@@ -13,7 +13,7 @@ import numpy as np
 from gantk_translate import depths
 from gantk_translate.layout import Entry
 from gantk_translate.options import RunOptions
-from gantk_translate.reading import read
+from gantk_translate.reading import classes_of, palette, read
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
 from gantoolkit import apply, arrays, devices, images
@@ -96,9 +96,12 @@ class Files(apply.Pictures):
     def read(self, source: Path | bytes) -> Held:
         if isinstance(source, Path) and arrays.is_array(source):
             return list(arrays.read_all(source))
-        if isinstance(source, Path) and self.source.kind == "mask":
+        if self.source.kind != "mask":
+            return images.read(source)
+        if isinstance(source, Path):
             return Picture(read(Entry(source, source.stem), mask=True).values)
-        return images.read(source)
+        indices = palette(source)
+        return Picture(classes_of(images.read(source).pixels if indices is None else indices, "standard input"))
 
     def write(self, made: Held, target: Path | BinaryIO, options: FileOptions) -> None:
         kind = arrays.kind_of(target) if isinstance(target, Path) else None

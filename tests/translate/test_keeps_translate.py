@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,9 @@ def test_masks_of_large_numbers_take_what_holds_them(
     assert made.dtype == np.dtype(dtype) and set(np.unique(made)) <= {0, top}
 
 
-def test_masks_of_a_palette_are_read_by_their_indices(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_masks_of_a_palette_are_read_by_their_indices(
+    gantk: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ids = np.random.default_rng(0).choice([0, 3, 7], (16, 16)).astype(np.uint8)
     image = Image.fromarray(ids).convert("P")
     image.putpalette([value for i in range(256) for value in (i, 255 - i, 9 * i % 256)])
@@ -135,6 +138,11 @@ def test_masks_of_a_palette_are_read_by_their_indices(gantk: Run, capsys: pytest
     for name in ("palette", "grey"):
         assert gantk(f"{name}.png", model="from-mask") == 0
     assert np.array_equal(*(images.read(f"{name}_translated.png").pixels for name in ("palette", "grey")))
+    Image.fromarray(ids).convert("RGB").save("three.png")
+    for name in ("palette", "three"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path(f"{name}.png").read_bytes())))
+        assert gantk("-", "-o", "stdin.png", "-f", model="from-mask") == 0
+        assert np.array_equal(*(images.read(f"{file}.png").pixels for file in ("stdin", "grey_translated")))
     Image.fromarray(ids + 1).save("other.png")
     assert gantk("other.png", model="from-mask") == 3
     error = capsys.readouterr().err
