@@ -200,9 +200,9 @@ class Survey:
 
     def _range(self, dtype: np.dtype) -> tuple[float, float]:
         """0 and the type's top for pictures that use it, else what was seen, rounded outwards to two digits."""
-        if dtype == np.uint8:
-            return 0.0, 255.0
         is_picture = "picture" in self._kind()
+        if is_picture and dtype == np.uint8:
+            return 0.0, 255.0
         top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
         fits = self.low >= 0 and self.high <= top
         if is_picture and fits and (self.high - self.low >= NARROW * top or dtype.kind == "f"):
