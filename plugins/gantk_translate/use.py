@@ -95,7 +95,13 @@ class Files(apply.Pictures):
 
     def read(self, source: Path | bytes) -> Held:
         if isinstance(source, Path) and arrays.is_array(source):
-            return list(arrays.read_all(source))
+            found = list(arrays.read_all(source))
+            if depths.uses_all(self.source) and any(array.logical for array in found):
+                remedy = "make true white: array.astype('uint8') * 255"
+                raise InputError(
+                    f"{source} is no picture", expected="uint8, uint16 or floating point", actual="bool", remedy=remedy
+                )
+            return found
         if self.source.kind != "mask":
             return images.read(source)
         if isinstance(source, Path):

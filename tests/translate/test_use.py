@@ -130,6 +130,32 @@ def test_wrong_channels_name_the_file(gantk: Run, capsys: pytest.CaptureFixture[
     assert names() == {"five.npy"}
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (photo() > 128, "expected uint8, uint16 or floating point, got bool; make true white"),
+        (photo() / 127.5 - 1, "expected values from 0 (black) to 1 (white), got -0."),
+        (photo().astype(np.float32), "expected values from 0 (black) to 1 (white), got "),
+        (photo().astype(np.int32), "expected uint8, uint16 or floating point, got int32"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_not_taken_for_such(
+    gantk: Run, values: np.ndarray, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("a.npy", values)
+    assert gantk("a.npy") == 3
+    error = lines(capsys)
+    assert len(error) == 1 and "a.npy" in error[0] and words in error[0]
+    assert names() == {"a.npy"}
+
+
+def test_floats_may_leave_their_range_by_rounding(gantk: Run) -> None:
+    values = photo() / 255
+    values[0, :2, 0] = -1e-7, 1 + 1e-7
+    np.save("a.npy", values)
+    assert gantk("a.npy", "-o", "made.tif") == 0 and arrays.read("made.tif").values.dtype == np.float64
+
+
 def test_tiles_that_differ_are_announced_once(gantk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tiny.saved(tmp_path / "m", built=tiny.RESNET)
     for name in ("a.png", "b.png"):
