@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +308,7 @@ class Training:
         with self._looking() as networks:
             cards = self.task.score(self.config, self.dataset, networks, stage.name)
         for card in cards:
-            self.on_row(self.log.metric(self.total_nimg, card.to_dict(), stage=stage.name))
+            self.on_row(self.log.metric(self.total_nimg, asdict(card), stage=stage.name))  # it says what is not finite
         if not cards:
             return False
         value = cards[0].value if cards[0].higher_is_better else -cards[0].value
