@@ -176,7 +176,9 @@ class RunOptions(Options):
     Colour profile, EXIF, alpha and bit depth come out as they went in, where the model's side allows it.
     """
 
-    inputs: list[str] = option([], "pictures, arrays (.npy, .nii), folders, globs, or -", "ARGUMENT")
+    inputs: list[str] = option(
+        [], "pictures, arrays (.npy, .nii), folders, globs, or - (a picture from stdin)", "ARGUMENT"
+    )
     out: str | None = option(None, "a file for one input, else a folder; - is stdout", "-o")
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     direction: Direction | None = option(None, "AtoB or BtoA, for models that go both ways; None is the model's own")

@@ -80,10 +80,14 @@ def test_standard_input_and_output(models: Path, tmp_path: Path) -> None:
 def test_bad_standard_input_writes_nothing_there(
     gantk: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
-    assert gantk("-", "-o", "-") == 3
-    captured = capsys.readouterr()
-    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    array = io.BytesIO()
+    np.save(array, photo())  # standard input is a picture
+    for given in (b"no picture", array.getvalue()):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert gantk("-", "-o", "-") == 3
+        captured = capsys.readouterr()
+        assert captured.out == "" and len(captured.err.splitlines()) == 1
+        assert "the input is not a picture, or is damaged" in captured.err
 
 
 @pytest.mark.parametrize(
