@@ -230,10 +230,10 @@ def _side_by_side(layout: Layout, root: Path) -> None:
     found = {part: _files(folder) for part, folder in parts.items()}
     files = [file for part in found.values() for file in part]
     sizes = {file: _size(file) for file in files}
-    odd = [file for file, size in sizes.items() if size and _no_halves(file, *size)]
+    odd = [why for file, size in sizes.items() if size and (why := _no_halves(file, *size))]
     damaged = [file for file, size in sizes.items() if not size]
     if odd or len(damaged) == len(files):
-        shown = f"; {_no_halves(odd[0], *sizes[odd[0]])}" if odd else ""
+        shown = f"; {odd[0]}" if odd else ""
         layout.problems.append((str(layout.folder), f"two sides are not to be seen, expected {KNOWN}{shown}"))
         return
     layout.problems += [(str(file), "this side-by-side picture is damaged, or is none") for file in damaged]
