@@ -68,8 +68,8 @@ class Pictures:
     def _format(self, picture: Any, target: Path | BinaryIO, options: FileOptions) -> str:
         if isinstance(target, Path):
             return images.format_for(target)
-        known = picture.format in images.WRITABLE.values()
-        return images.format_for(None, options.format or (picture.format if known else "png"))
+        known = picture.format in self.endings.values()
+        return images.format_for(None, options.format or (picture.format if known else self.endings[self.otherwise]))
 
     def size(self, held: Any) -> tuple[int, int]:
         """(height, width) of what was read or made."""

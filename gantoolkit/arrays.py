@@ -38,6 +38,7 @@ class Array:
         kind: of the file.
         flat: the file has no axis for channels, and gets none while there is one channel.
         first: channels come first in the file (TIFF with a page a channel).
+        logical: the file holds bool: true is 1, and not white.
         extra: what a file of that kind says beside its numbers; only `write` looks into it.
     """
 
@@ -45,6 +46,7 @@ class Array:
     kind: Kind = "NPY"
     flat: bool = False
     first: bool = False
+    logical: bool = False
     extra: Any = None
 
 
@@ -163,7 +165,8 @@ def _read_npy(path: Path) -> Array:
         remedy = "numpy.moveaxis(a, 0, 2)"
         raise InputError(f"{path} seems to have its channels first", expected="H×W×C", actual=shape, remedy=remedy)
     _limit(path, found.shape[0] * found.shape[1])
-    return Array(_checked(path, found if found.ndim == 3 else found[..., None]), "NPY", flat=found.ndim == 2)
+    values = _checked(path, found if found.ndim == 3 else found[..., None])
+    return Array(values, "NPY", flat=found.ndim == 2, logical=found.dtype.kind == "b")
 
 
 def _read_tiff(path: Path) -> Array:

@@ -66,7 +66,7 @@ def read(source: Path | str | bytes | BinaryIO) -> Picture:
     """
     if isinstance(source, bytes):
         with quiet():
-            return _read(io.BytesIO(source), "the given bytes")
+            return _read(io.BytesIO(source), "the input")
     if not isinstance(source, str | Path):
         with quiet():
             return _read(io.BytesIO(source.read()), getattr(source, "name", None) or "standard input")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gantoolkit.arrays import kind_of
 from gantoolkit.encoders import WRITABLE
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.images import format_for, is_picture
@@ -170,8 +171,8 @@ def plan(
 
     Args:
         inputs, recursive, accepts: see `expand`.
-        out: a file if there is one input and the name ends as a picture; `-` for standard output; else a
-            folder, in which the places of the inputs below their folders are kept. None: beside each input.
+        out: a file if there is one input and the name ends as a picture or an array; `-` for standard output; else
+            a folder, in which the places of the inputs below their folders are kept. None: beside each input.
         suffix: added to the name when there is no `out` (`photo.jpg` becomes `photo_x4.jpg` with "_x4").
         format: of the results ("png", "jpg", ...); None: that of the input if it can be written, else `otherwise`.
         force: existing results may be overwritten; without it such a job fails, and only that job.
@@ -183,7 +184,8 @@ def plan(
 
     Raises:
         InputError: the only input does not exist or holds no pictures.
-        UsageError: two inputs with one result, a result that is its own input, an unknown format.
+        UsageError: two inputs with one result, a result that is its own input, an unknown format, a file that cannot
+            hold the result.
     """
     entries = _expand(inputs, recursive, accepts)
     if len(entries) == 1 and entries[0].error:
@@ -245,6 +247,9 @@ class _Naming:
             if self.format and self.endings[asked.lower()] != _format(self.format, self.endings):
                 raise UsageError(f"{path} and --format {self.format} say different things", remedy="leave one out")
             return path
+        if self.single and not path.is_dir() and (is_picture(path) or kind_of(path)):
+            wanted = f"a name that ends in {', '.join(sorted(self.endings))}"
+            raise UsageError(f"-o {path} cannot hold this result", expected=wanted)
         if path.is_file():
             raise UsageError(f"{path} is a file", expected="a folder, because there are several inputs")
         if source == STANDARD:

@@ -8,7 +8,8 @@ channel and the border that is left out are stated in every result.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gantoolkit.errors import UsageError
-from gantoolkit.runlog import write_atomically
+from gantoolkit.runlog import plain, write_atomically
 
 if TYPE_CHECKING:
     from gantoolkit.features import Extractor
@@ -62,8 +63,20 @@ class MetricCard:
         return f"{text} ({', '.join(settings)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; an infinite value stays a float, which `json` writes as Infinity."""
-        return asdict(self)
+        """Plain values for JSON, which has no infinity and no NaN: they become None."""
+        return plain(asdict(self), "card", [])
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MetricCard:
+        """The card that `to_dict` described; a number that was not finite comes back as NaN.
+
+        Raises:
+            TypeError: those are not a card's values.
+        """
+        known: dict[str, Any] = {"value": None, "interval": None, **values}
+        numbers = [known["value"], *(known["interval"] or ())]
+        value, *ends = (math.nan if number is None else number for number in numbers)
+        return cls(**{**known, "value": value, "interval": tuple(ends) or None})
 
 
 @dataclass(frozen=True)

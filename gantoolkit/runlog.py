@@ -197,7 +197,7 @@ class RunLog:
 
     def _write(self, row: Mapping[str, Any]) -> dict[str, Any]:
         nonfinite: list[str] = []
-        clean: dict[str, Any] = {key: _plain(value, key, nonfinite) for key, value in row.items()}
+        clean: dict[str, Any] = {key: plain(value, key, nonfinite) for key, value in row.items()}
         if nonfinite:
             clean["nonfinite"] = nonfinite
         line = json.dumps(clean, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -264,8 +264,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _plain(value: Any, path: str, nonfinite: list[str]) -> Any:
-    """`value` as JSON can say it; the paths of non-finite numbers are added to `nonfinite`."""
+def plain(value: Any, path: str, nonfinite: list[str]) -> Any:
+    """`value` as JSON can say it: non-finite numbers become None, and their paths are added to `nonfinite`.
+
+    Raises:
+        TypeError: it holds what JSON has no word for.
+    """
     if isinstance(value, float):
         if math.isfinite(value):
             return float(value)
@@ -274,13 +278,13 @@ def _plain(value: Any, path: str, nonfinite: list[str]) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner, f"{path}.{key}", nonfinite) for key, inner in value.items()}
+        return {str(key): plain(inner, f"{path}.{key}", nonfinite) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, f"{path}.{index}", nonfinite) for index, inner in enumerate(value)]
+        return [plain(inner, f"{path}.{index}", nonfinite) for index, inner in enumerate(value)]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "item"):  # NumPy scalars and one-element tensors
-        return _plain(value.item(), path, nonfinite)
+        return plain(value.item(), path, nonfinite)
     raise TypeError(f"a log row cannot hold {type(value).__name__} at {path}")
 
 

@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,17 @@ class Training:
             torch.set_num_threads(self.config.threads)
         seed_everything(self.config.seed)
         self.dataset: Dataset = self.task.dataset(self.config, self.data)  # refused data leaves no folder behind
+        ours = self.team.leader and not self.run.exists()
         self._open_run()
+        try:
+            return self._play_in_run()
+        except Exception:
+            if ours and not self.total_steps and not checkpoint.listed(self._checkpoints):
+                shutil.rmtree(self.run, ignore_errors=True)  # else the mended command would find another run there
+            raise
+
+    def _play_in_run(self) -> Outcome:
+        """Play with the folder's log open, and tell observers and the log how it ended."""
         status = "failed"
         with RunLog(self.run, tensorboard=self.team.leader) if self.team.leader else SilentLog() as self.log:
             self._notify("gantk_on_run_start", run=self.run, config=self._resolved())
@@ -298,7 +308,7 @@ class Training:
         with self._looking() as networks:
             cards = self.task.score(self.config, self.dataset, networks, stage.name)
         for card in cards:
-            self.on_row(self.log.metric(self.total_nimg, card.to_dict(), stage=stage.name))
+            self.on_row(self.log.metric(self.total_nimg, asdict(card), stage=stage.name))  # it says what is not finite
         if not cards:
             return False
         value = cards[0].value if cards[0].higher_is_better else -cards[0].value

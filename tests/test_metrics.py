@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gantoolkit.errors import UsageError
-from gantoolkit.metrics import MetricCard, compare, edge_similarity, luma, perceptual, psnr, ssim
+from gantoolkit.metrics import MetricCard, compare, edge_similarity, luma, perceptual, psnr, ssim, write_cards
 
 
 def picture(size: int = 64) -> np.ndarray:
@@ -101,6 +102,7 @@ def test_cards_carry_their_protocol() -> None:
     card = MetricCard("d", 1.5, n=3, protocol={"seed": 0}, interval=(1.0, 2.0))
     assert card.line() == "d 1.5 [1, 2] (n=3, seed=0)"
     assert json.loads(json.dumps(card.to_dict()))["interval"] == [1.0, 2.0]
+    assert MetricCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
 
 
 def test_sequences_give_the_mean_over_pairs() -> None:
@@ -128,6 +130,22 @@ def test_what_cannot_be_compared_is_refused() -> None:
             psnr(x, x, crop=crop)
     with pytest.raises(UsageError, match=r"smaller than the window.*got 8×8"):
         ssim(x, x, crop=4)
+
+
+def test_cards_that_are_not_finite_are_kept_as_json(tmp_path: Path) -> None:
+    x = picture()
+    kept = [psnr(x, x), MetricCard("d", 1.0, interval=(-math.inf, 2.0))]
+    write_cards(kept, tmp_path / "cards.json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    rows = json.loads((tmp_path / "cards.json").read_text(), parse_constant=refuse)
+    assert rows[0]["value"] is None and rows[1]["interval"] == [None, 2.0]
+    back = MetricCard.from_dict(rows[0])
+    assert math.isnan(back.value) and back.protocol == kept[0].protocol and back.line().startswith("PSNR-Y nan dB")
+    assert "not a number" in compare(kept[0], back).text
+    assert MetricCard.from_dict(rows[1]).interval == (pytest.approx(math.nan, nan_ok=True), 2.0)
 
 
 # ---- comparisons ----

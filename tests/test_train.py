@@ -287,6 +287,31 @@ def test_divergence_before_the_first_checkpoint(tmp_path):
         flawed(tmp_path / "run", 0, cured_below=0.0).play()
 
 
+def test_a_failed_start_does_not_keep_the_mended_command_from_its_folder(tmp_path, alone):
+    class Large(Toy):
+        def game(self, config, dataset, stage):
+            if config.batch > 8:
+                raise UsageError("too large a batch")
+            return super().game(config, dataset, stage)
+
+    run = tmp_path / "runs" / "run"
+    with pytest.raises(UsageError, match="too large"):
+        training(run, Large(), batch=16).play()
+    assert not run.exists()
+    training(run, Large()).play()
+    assert differences(result(run), alone) == []
+    with pytest.raises(UsageError, match="another batch"):
+        training(run, Large(), batch=16).play()
+    assert differences(result(run), alone) == []
+
+
+def test_a_failed_start_leaves_what_was_there_before(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(TypeError):
+        training(tmp_path, type("Broken", (Toy,), {"game": None})()).play()
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
 # ---- looking at the networks ----
 
 

@@ -209,7 +209,7 @@ def _counted(pictures: Iterable[np.ndarray], bar: Any) -> Iterable[np.ndarray]:
 def _cards(path: Path) -> list[MetricCard]:
     try:
         rows = json.loads(path.read_text())
-        return [MetricCard(**{**row, "interval": tuple(row["interval"]) if row["interval"] else None}) for row in rows]
+        return [MetricCard.from_dict(row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} holds no cards: {error}", remedy="write one with --save") from error
 

@@ -10,6 +10,7 @@ from gantk_translate.sides import Side
 from gantoolkit.errors import InputError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+BEYOND = 0.5 / 255  # that floating point may leave [0, 1] by rounding, and is still a picture: half a step of 8 bits
 
 
 def top_of(dtype: np.dtype) -> float:
@@ -34,7 +35,8 @@ def sides_for(values: np.ndarray, source: Side, target: Side) -> tuple[Side, Sid
     say, values are taken as they are.
 
     Raises:
-        InputError: a type that pictures do not have, or that cannot hold the values that the source's files have.
+        InputError: a type that pictures do not have, or that cannot hold the values that the source's files have;
+            floating point that leaves [0, 1], where a picture is expected.
     """
     if not uses_all(source) and source.kind != "mask":
         _holds(values.dtype, source)
@@ -42,6 +44,11 @@ def sides_for(values: np.ndarray, source: Side, target: Side) -> tuple[Side, Sid
         return source, target
     if values.dtype.kind != "f" and values.dtype not in (np.uint8, np.uint16):
         raise InputError("this is no picture", expected="uint8, uint16 or floating point", actual=values.dtype)
+    if values.dtype.kind == "f" and not (values.min() >= -BEYOND and values.max() <= 1 + BEYOND):
+        raise InputError(
+            "this is no picture of floating point", expected="values from 0 (black) to 1 (white)",
+            actual=f"{values.min():g} to {values.max():g}", remedy="bring them into that range",
+        )  # fmt: skip
     both = uses_all(target) and target.dtype == source.dtype
     return at_depth(source, values.dtype), at_depth(target, values.dtype) if both else target
 

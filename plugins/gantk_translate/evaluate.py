@@ -77,14 +77,18 @@ def evaluate(options: EvalOptions, console: Console) -> int:
 def _read(
     options: EvalOptions, model: Model, translator: Translator, direction: Direction, part: data.Part, number: int
 ) -> Pairs:
-    """A part of the data as the model sees it, split as in training."""
+    """A part of the data as the model sees it, split as in training.
+
+    A model of the game style takes the style of one picture, so that no picture of the other side is its truth.
+    """
     sides = (translator.source, translator.target)
     names = "AB" if direction == "AtoB" else "BA"
     masks = "".join(name for name, side in zip(names, sides, strict=True) if side.kind == "mask")
     assert options.data is not None
+    game = model.config["game"]
     found = data.examples(
         options.data, part, direction=direction, held_out=model.config["held_out"], masks=masks or "none",
-        number=number, pairs=model.config["game"] in PAIRED and options.pairs, matched=options.pairs,
+        number=number, pairs=game in PAIRED and options.pairs, matched=options.pairs and game != "style",
     )  # fmt: skip
     return Pairs(found, *sides, model.config["size"], model.config["fit"])
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from gantoolkit import arrays, images
 from gantoolkit.decoders import is_picture
+from gantoolkit.encoders import exif_orientation
 from gantoolkit.errors import GantkError, InputError
 
 Kind = Literal["pairs", "sides", "joined"]
@@ -229,10 +230,10 @@ def _side_by_side(layout: Layout, root: Path) -> None:
     found = {part: _files(folder) for part, folder in parts.items()}
     files = [file for part in found.values() for file in part]
     sizes = {file: _size(file) for file in files}
-    odd = [file for file, size in sizes.items() if size and (size[0] % 2 or size[0] < 2 * size[1])]
+    odd = [why for file, size in sizes.items() if size and (why := _no_halves(file, *size))]
     damaged = [file for file, size in sizes.items() if not size]
     if odd or len(damaged) == len(files):
-        shown = f"; {odd[0]} is no picture of two halves" if odd else ""
+        shown = f"; {odd[0]}" if odd else ""
         layout.problems.append((str(layout.folder), f"two sides are not to be seen, expected {KNOWN}{shown}"))
         return
     layout.problems += [(str(file), "this side-by-side picture is damaged, or is none") for file in damaged]
@@ -243,13 +244,26 @@ def _side_by_side(layout: Layout, root: Path) -> None:
         layout.parts[part] = entries[0], entries[1]
 
 
+def _no_halves(file: Path, width: int, height: int) -> str:
+    """Why a picture is not two next to each other; "" if it may be."""
+    if width < 2 * height:
+        why = "less than twice as wide as high"
+    elif width % 2:
+        why = "of odd width"
+    else:
+        return ""
+    return f"{file} is no picture of two halves: {width}×{height}, {why}"
+
+
 def _size(file: Path) -> tuple[int, int] | None:
-    """(width, height), from the header where that can be; None for what is no picture."""
+    """(width, height) as it is read, from the header where that can be; None for what is no picture."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
-            return image.size
+            width, height = image.size  # of a TIFF upright already
+            turned = exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0")) >= 5
+            return (height, width) if turned else (width, height)
     except Exception:  # Pillow does not know all that `images.read` does
         try:
             height, width = images.read(file).pixels.shape[:2]

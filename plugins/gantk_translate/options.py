@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from gantoolkit.errors import UsageError
 from gantoolkit.task import Options, Precision, TrainConfig, option
@@ -129,6 +129,19 @@ class TranslateConfig(TrainConfig):
     init: Path | None = option(None, "model folder whose weights the generator starts from")
     score_pictures: PositiveInt = option(64, "held-out pictures that scores while training look at")
 
+    _whole: int = PrivateAttr(0)
+
+    def halved(self) -> TranslateConfig:
+        """The first stage's own: it plays at half the size, and its rates do not fall yet."""
+        first = self.model_copy(update={"size": self.size // 2, "nimg": self.half_nimg, "steady": 1.0})
+        first._whole = self.size
+        return first
+
+    @property
+    def whole(self) -> int:
+        """The size that the user asked for, in pixels, which is not `size` in the stage at half of it."""
+        return self._whole or self.size
+
     @model_validator(mode="before")
     @classmethod
     def _of_the_game(cls, given: Any) -> Any:
@@ -163,7 +176,9 @@ class RunOptions(Options):
     Colour profile, EXIF, alpha and bit depth come out as they went in, where the model's side allows it.
     """
 
-    inputs: list[str] = option([], "pictures, arrays (.npy, .nii), folders, globs, or -", "ARGUMENT")
+    inputs: list[str] = option(
+        [], "pictures, arrays (.npy, .nii), folders, globs, or - (a picture from stdin)", "ARGUMENT"
+    )
     out: str | None = option(None, "a file for one input, else a folder; - is stdout", "-o")
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     direction: Direction | None = option(None, "AtoB or BtoA, for models that go both ways; None is the model's own")

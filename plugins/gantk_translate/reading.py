@@ -5,9 +5,11 @@ Values are (H, W, C) in the type that the file has.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -45,32 +47,43 @@ def read(entry: Entry, mask: bool = False) -> Values:
     if arrays.is_array(entry.file):
         found = Values(arrays.read(entry.file, entry.slice).values, "array")
     else:
-        found = (_palette(entry) if mask else None) or _picture(entry, mask)
+        indices = palette(entry.file) if mask else None
+        found = _picture(entry, mask) if indices is None else Values(indices)
     values = found.values
     if entry.half:
         middle = values.shape[1] // 2
         values = values[:, :middle] if entry.half == "left" else values[:, -middle:]
     if mask:
-        if (values != values[..., :1]).any():
-            raise InputError(
-                f"{entry} is a mask in colours", expected="one number a pixel",
-                remedy="give each colour a number, the same in all files, and save these as a grey PNG",
-            )  # fmt: skip
-        values = values[..., :1]
-        if values.dtype.kind == "f":
-            if (values != np.rint(values)).any():
-                raise InputError(f"{entry} is a mask with fractions", expected="whole numbers")
-            values = values.astype(np.int32)
+        values = classes_of(values, str(entry))
     return Values(values, found.kind, found.alpha)
 
 
-def _palette(entry: Entry) -> Values | None:
-    """Indices of a palette, which `images.read` turns into colours; None for other pictures."""
+def classes_of(values: np.ndarray, name: str) -> np.ndarray:
+    """The classes of a mask, (H, W, 1) of whole numbers, from what its file holds, (H, W, C).
+
+    Raises:
+        InputError: it has colours or fractions; `name` says which mask.
+    """
+    if (values != values[..., :1]).any():
+        raise InputError(
+            f"{name} is a mask in colours", expected="one number a pixel",
+            remedy="give each colour a number, the same in all files, and save these as a grey PNG",
+        )  # fmt: skip
+    values = values[..., :1]
+    if values.dtype.kind == "f":
+        if (values != np.rint(values)).any():
+            raise InputError(f"{name} is a mask with fractions", expected="whole numbers")
+        values = values.astype(np.int32)
+    return values
+
+
+def palette(source: Path | bytes) -> np.ndarray | None:
+    """Indices of a palette (H, W, 1), which `images.read` turns into colours; None for other pictures."""
     from PIL import Image
 
     try:
-        with quiet(), Image.open(entry.file) as image:
-            return Values(np.array(image)[..., None]) if image.mode == "P" else None
+        with quiet(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return np.array(image)[..., None] if image.mode == "P" else None
     except Exception:  # `images.read` says in one line what is wrong
         return None
 
@@ -187,9 +200,9 @@ class Survey:
 
     def _range(self, dtype: np.dtype) -> tuple[float, float]:
         """0 and the type's top for pictures that use it, else what was seen, rounded outwards to two digits."""
-        if dtype == np.uint8:
-            return 0.0, 255.0
         is_picture = "picture" in self._kind()
+        if is_picture and dtype == np.uint8:
+            return 0.0, 255.0
         top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
         fits = self.low >= 0 and self.high <= top
         if is_picture and fits and (self.high - self.low >= NARROW * top or dtype.kind == "f"):

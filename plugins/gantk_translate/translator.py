@@ -121,6 +121,10 @@ class Translator:
             values = image[:, :, None] if image.ndim == 2 else image
             if self.source.kind != "picture" or values.shape[2] not in (2, 4):
                 return self._values(values)
+        if self.source.kind == "mask" and getattr(image, "mode", None) == "P":  # its indices are the classes
+            from PIL import Image
+
+            image = Image.fromarray(np.array(image))
         return as_it_came(image, self.picture)
 
     def planes(self, planes: np.ndarray) -> np.ndarray:

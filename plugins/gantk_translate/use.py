@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gantk_translate import depths
 from gantk_translate.layout import Entry
 from gantk_translate.options import RunOptions
-from gantk_translate.reading import read
+from gantk_translate.reading import classes_of, palette, read
 from gantk_translate.sides import Side
 from gantk_translate.translator import Translator
 from gantoolkit import apply, arrays, devices, images
@@ -94,17 +95,26 @@ class Files(apply.Pictures):
 
     def read(self, source: Path | bytes) -> Held:
         if isinstance(source, Path) and arrays.is_array(source):
-            return list(arrays.read_all(source))
-        if isinstance(source, Path) and self.source.kind == "mask":
+            found = list(arrays.read_all(source))
+            if depths.uses_all(self.source) and any(array.logical for array in found):
+                remedy = "make true white: array.astype('uint8') * 255"
+                raise InputError(
+                    f"{source} is no picture", expected="uint8, uint16 or floating point", actual="bool", remedy=remedy
+                )
+            return found
+        if self.source.kind != "mask":
+            return images.read(source)
+        if isinstance(source, Path):
             return Picture(read(Entry(source, source.stem), mask=True).values)
-        return images.read(source)
+        indices = palette(source)
+        return Picture(classes_of(images.read(source).pixels if indices is None else indices, "standard input"))
 
     def write(self, made: Held, target: Path | BinaryIO, options: FileOptions) -> None:
         kind = arrays.kind_of(target) if isinstance(target, Path) else None
         if isinstance(made, Picture) and self.target.kind == "mask":
             made = replace(made, pixels=made.pixels.astype(_smallest(self.target)))
-        if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or (kind == "TIFF" and not is_plain(made.pixels))):
-            made = [Array(made.pixels, kind, flat=made.pixels.shape[2] == 1)]
+        if isinstance(made, Picture) and (kind in ("NPY", "NIFTI") or not is_plain(made.pixels)):
+            made = [Array(made.pixels, kind or "TIFF", flat=made.pixels.shape[2] == 1)]
         if not isinstance(made, Picture) and kind is None:
             if len(made) != 1 or not is_plain(made[0].values):
                 raise InputError(
@@ -123,8 +133,12 @@ class Files(apply.Pictures):
 
 
 def endings(target: Side) -> tuple[Mapping[str, str], str]:
-    """Suffix → format of what can hold the target side, and the suffix to choose where the input's is none of them."""
-    if target.kind == "picture":
+    """Suffix → format of what can hold the target side, and the suffix to choose where the input's is none of them.
+
+    Pictures that use their type's range may be rounded to a format's depth. Other numbers mean something, and go only
+    where they stay as they are.
+    """
+    if depths.uses_all(target):
         return images.WRITABLE, ".png"
     known: dict[str, str] = {
         suffix: kind for suffix, kind in arrays.SUFFIXES.items() if kind != "NIFTI" or target.channels == 1

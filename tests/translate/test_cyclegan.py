@@ -45,6 +45,8 @@ def test_terms_without_weight_are_not_computed() -> None:
     assert [term.name for term in generator.terms] == ["adversarial", "cycle", "adversarial_back", "cycle_back"]
     generator, _ = playing.make(playing.config("cyclegan", identity_weight=0, cycle_weight=0)).phases
     assert [term.name for term in generator.terms] == ["adversarial", "adversarial_back"]
+    generator, _ = playing.make(playing.config("cyclegan", cycle_weight=0)).phases  # identity is a share of it
+    assert [term.name for term in generator.terms] == ["adversarial", "adversarial_back"]
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
@@ -98,10 +100,12 @@ def test_only_the_moving_players_networks_move(phase: str, own: list[str]) -> No
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize(("identity", "passes"), [(0.5, 3), (0.0, 2)])
-def test_generators_run_as_often_as_the_formula_needs(accumulate: int, norm: str, identity: float, passes: int) -> None:
+@pytest.mark.parametrize(("cycle", "identity", "passes"), [(10.0, 0.5, 3), (10.0, 0.0, 2), (0.0, 0.5, 1)])
+def test_generators_run_as_often_as_the_formula_needs(
+    accumulate: int, norm: str, cycle: float, identity: float, passes: int
+) -> None:
     """Translation, there and back again, identity: each sample once a generator and term, none for critics."""
-    chosen = playing.config("cyclegan", identity_weight=identity, norm=norm)
+    chosen = playing.config("cyclegan", cycle_weight=cycle, identity_weight=identity, norm=norm)
     game, rows = playing.make(chosen), {"generator": 0, "back": 0}
     engine = playing.engine_of(game, chosen, accumulate=accumulate)
 

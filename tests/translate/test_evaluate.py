@@ -81,7 +81,7 @@ def test_identity_of_equal_pairs_is_perfect(folder: Path, capsys: Any) -> None:
     for way in ("identity", "affine"):
         cards = rows[way]
         assert list(cards) == names
-        assert cards["EffLite0-PD"]["value"] == 0 and math.isinf(cards["PSNR-RGB"]["value"])
+        assert cards["EffLite0-PD"]["value"] == 0 and cards["PSNR-RGB"]["value"] is None  # infinite
         assert cards["SSIM-RGB"]["value"] == pytest.approx(1) and cards["edge-SSIM"]["value"] == pytest.approx(1)
         assert cards["Fréchet"]["value"] == pytest.approx(0, abs=1e-4)
     assert rows["tiny"]["EffLite0-PD"]["value"] > 0.01
@@ -122,7 +122,8 @@ def test_deep_values_are_scaled_by_the_sides_range(tmp_path: Path, monkeypatch: 
     rows = evaluated("ct", "-m", "model", capsys=capsys)
     # an offset of 100 in a range of 2000
     assert rows["identity"]["PSNR-VALUES"]["value"] == pytest.approx(20 * math.log10(20), abs=1e-4)
-    assert rows["affine"]["PSNR-VALUES"]["value"] > 60
+    exact = rows["affine"]["PSNR-VALUES"]["value"]
+    assert exact is None or exact > 60  # None is infinite
     assert rows["identity"]["PSNR-VALUES"]["protocol"]["channel"] == "values scaled to [0, 1]"
 
 
@@ -238,6 +239,9 @@ def test_styles_come_from_the_picture_that_was_named(folder: Path, capsys: Any) 
     inputs = [picture(index) for index in range(4, 10)]
     expected = metrics.edge_similarity(inputs, [translator(x) for x in inputs]).value
     assert card["value"] == pytest.approx(expected, abs=TOL["loss, known answer"])
+    assert list(evaluated("data", "-m", "style", "--style", "style.png", capsys=capsys)["tiny"]) == [
+        "edge-SSIM", "KID", "Fréchet",
+    ]  # fmt: skip  # the other side's picture of the same name is another style
     assert call(["eval", "translate", "apart", "-m", "style"]) == 2
     assert "--style" in capsys.readouterr().err
 

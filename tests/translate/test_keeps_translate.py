@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,9 @@ def test_masks_of_large_numbers_take_what_holds_them(
     assert made.dtype == np.dtype(dtype) and set(np.unique(made)) <= {0, top}
 
 
-def test_masks_of_a_palette_are_read_by_their_indices(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_masks_of_a_palette_are_read_by_their_indices(
+    gantk: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ids = np.random.default_rng(0).choice([0, 3, 7], (16, 16)).astype(np.uint8)
     image = Image.fromarray(ids).convert("P")
     image.putpalette([value for i in range(256) for value in (i, 255 - i, 9 * i % 256)])
@@ -135,6 +138,11 @@ def test_masks_of_a_palette_are_read_by_their_indices(gantk: Run, capsys: pytest
     for name in ("palette", "grey"):
         assert gantk(f"{name}.png", model="from-mask") == 0
     assert np.array_equal(*(images.read(f"{name}_translated.png").pixels for name in ("palette", "grey")))
+    Image.fromarray(ids).convert("RGB").save("three.png")
+    for name in ("palette", "three"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path(f"{name}.png").read_bytes())))
+        assert gantk("-", "-o", "stdin.png", "-f", model="from-mask") == 0
+        assert np.array_equal(*(images.read(f"{file}.png").pixels for file in ("stdin", "grey_translated")))
     Image.fromarray(ids + 1).save("other.png")
     assert gantk("other.png", model="from-mask") == 3
     error = capsys.readouterr().err
@@ -158,3 +166,45 @@ def test_a_profile_of_grey_does_not_stay_on_colours(gantk: Run) -> None:
     Image.fromarray(photo(channels=1)[..., 0]).save("grey.png", icc_profile=grey)
     assert gantk("grey.png") == 0
     assert images.read("grey_translated.png").icc is None
+
+
+@pytest.fixture
+def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures whose numbers mean something, a 12-bit and a float one, and a model of each."""
+    monkeypatch.chdir(tmp_path)
+    narrow, signed = Side(channels=1, dtype="uint16", low=100, high=3900), Side("picture", 1, "float32", -500, 500)
+    tiny.model(source=narrow, target=narrow).save(tmp_path / "12bit", half=False)
+    tiny.model(source=narrow, target=signed).save(tmp_path / "float", half=False)
+    scan = np.random.default_rng(0).integers(100, 3900, (16, 16)).astype(np.uint16)
+    Image.fromarray(scan).save("scan.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "expected"),
+    [
+        ("12bit", ("-o", "x.jpg"), "-o x.jpg cannot hold this result"),
+        ("12bit", ("--format", "webp"), "--format webp cannot hold these results"),
+        ("float", ("-o", "x.png"), "-o x.png cannot hold this result"),
+        ("float", ("--format", "png"), "--format png cannot hold these results"),
+    ],
+)
+def test_numbers_that_mean_something_are_not_rounded(
+    scans: Path, model: str, arguments: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["run", "translate", "scan.png", "-m", model, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and ".npy" in error and len(error.splitlines()) == 1
+    assert not Path("x.jpg").exists() and not Path("x.png").exists()
+
+
+def test_numbers_that_mean_something_go_where_they_stay(scans: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert call(["run", "translate", "scan.png", "-m", "12bit"]) == 0
+    made = images.read("scan_translated.png").pixels
+    assert made.dtype == np.uint16 and made.max() < 4100 and len(np.unique(made)) > 100
+    assert call(["run", "translate", "scan.png", "-m", "float"]) == 0
+    signed = images.read("scan_translated.tif").pixels
+    assert signed.dtype == np.float32 and signed.min() < -100
+    capfdbinary.readouterr()
+    assert call(["run", "translate", "scan.png", "-m", "float", "-o", "-"]) == 0
+    assert np.array_equal(images.read(capfdbinary.readouterr().out).pixels, signed)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gantk_translate.layout import find, look
+from gantk_translate.reading import read
 from gantoolkit import arrays
 from gantoolkit.arrays import Array
 from gantoolkit.errors import InputError
@@ -76,6 +78,24 @@ def test_side_by_side_pictures(tmp_path: Path) -> None:
     assert found.kind == "joined" and found.paired
     (left, *_), (right, *_) = found.parts["all"]
     assert left.file == right.file and (left.half, right.half) == ("left", "right") and left.name == right.name
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_side_by_side_pictures_are_looked_at_upright(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    for name, shape in (("across", (16, 8)), ("down", (8, 16))):
+        file = tmp_path / name / f"1.{suffix}"
+        file.parent.mkdir()
+        Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(file, exif=exif)
+    (left, *_), _ = find(tmp_path / "across").parts["all"]
+    assert read(left).values.shape == (8, 8, 3)
+    refused(tmp_path / "down", f"1.{suffix} is no picture of two halves: 8×16, less than twice as wide as high")
+
+
+def test_side_by_side_pictures_of_odd_width(tmp_path: Path) -> None:
+    save(tmp_path / "1.png", np.zeros((8, 17, 3), np.uint8))
+    refused(tmp_path, "1.png is no picture of two halves: 17×8, of odd width")
 
 
 def test_side_by_side_parts(tmp_path: Path) -> None:

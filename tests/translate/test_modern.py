@@ -211,6 +211,22 @@ def test_what_makes_no_sense_is_said_at_once(changes: dict[str, Any], text: str)
         modern.make(config(**changes), GREY, Side())
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"size": 36}, "a multiple of 16 with --half-nimg, got 36; --size 48 or fewer --levels"),
+        ({"size": 65}, "a multiple of 16 with --half-nimg, got 65; --size 80"),
+        ({"size": 32, "critic_layers": 4}, "64 pixels with --critic-layers 4 --critic-scales 2 with --half-nimg"),
+    ],
+)  # fmt: skip
+def test_the_stage_at_half_the_size_speaks_of_the_size_that_was_asked_for(
+    changes: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        games.make(config(half_nimg=8, **changes), GREY, Side(), games.HALF)
+    assert expected in str(error.value) and str(error.value).endswith(("--levels", "--size 80", "--critic-layers 1"))
+
+
 def test_a_generator_that_wants_a_style_is_refused() -> None:
     with pytest.raises(UsageError, match="is for the game style"):
         modern.make(config(generator="adain", levels=4), Side(), Side())

@@ -56,6 +56,16 @@ def test_arrays_are_scaled_by_what_is_in_them(tmp_path: Path, dtype: str) -> Non
     np.testing.assert_allclose(side.decode(item(pictures)["b"].numpy())[0, :2, 0], [-1024, 2371], rtol=1e-6)
 
 
+def test_8_bits_of_arrays_are_scaled_by_what_is_in_them_and_those_of_pictures_are_not(tmp_path: Path) -> None:
+    for index in range(3):
+        counts = np.random.default_rng(index).integers(0, 11, (20, 20, 1)).astype(np.uint8)
+        save(tmp_path / "A" / f"{index}.npy", counts)
+        save(tmp_path / "B" / f"{index}.png", counts)
+    pictures = data(tmp_path, size=20)
+    assert (pictures.source.kind, pictures.source.low, pictures.source.high) == ("array", 0, 10)
+    assert (pictures.target.kind, pictures.target.low, pictures.target.high) == ("picture", 0, 255)
+
+
 @pytest.mark.parametrize(("top", "expected"), [(1.0, (0, 1)), (250.0, (0, 250))])
 def test_float_pictures_are_taken_from_0_to_1_where_they_are(
     tmp_path: Path, top: float, expected: tuple[float, float]

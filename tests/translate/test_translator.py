@@ -114,6 +114,9 @@ def test_masks_are_classes_on_both_sides() -> None:
     assert made.shape == (24, 20, 1) and made.dtype == np.uint8 and len(np.unique(made)) > 1
     assert set(np.unique(made)) <= {0, 3, 7}
     assert from_mask(classes).shape == (16, 16, 3)
+    palette = Image.fromarray(classes[..., 0])
+    palette.putpalette([value for i in range(256) for value in (i, 255 - i, 9 * i % 256)])
+    assert palette.mode == "P" and np.array_equal(np.asarray(from_mask(palette)), from_mask(classes))
     with pytest.raises(InputError, match="unknown classes, expected 0, 3, 7, got 1"):
         from_mask(np.ones((16, 16, 1), np.uint8))
 

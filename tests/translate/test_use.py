@@ -80,10 +80,14 @@ def test_standard_input_and_output(models: Path, tmp_path: Path) -> None:
 def test_bad_standard_input_writes_nothing_there(
     gantk: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
-    assert gantk("-", "-o", "-") == 3
-    captured = capsys.readouterr()
-    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    array = io.BytesIO()
+    np.save(array, photo())  # standard input is a picture
+    for given in (b"no picture", array.getvalue()):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert gantk("-", "-o", "-") == 3
+        captured = capsys.readouterr()
+        assert captured.out == "" and len(captured.err.splitlines()) == 1
+        assert "the input is not a picture, or is damaged" in captured.err
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,8 @@ def test_bad_standard_input_writes_nothing_there(
         (("--strength", "1.5"), "colour", "strength"),
         (("--strength", "0.5"), "mask", "cannot be mixed"),
         (("--format", "jpg"), "mask", "cannot hold these results"),
+        (("-o", "a.jpg"), "mask", "-o a.jpg cannot hold this result, expected a name that ends in"),
+        (("-o", "a.nii"), "colour", "-o a.nii cannot hold this result, expected a name that ends in"),
         (("--tile", "-1"), "colour", "tile"),
         (("--device", "abacus"), "colour", "abacus"),
     ],
@@ -126,6 +132,32 @@ def test_wrong_channels_name_the_file(gantk: Run, capsys: pytest.CaptureFixture[
     assert gantk("five.npy", model="deep") == 3
     assert "five.npy" in (error := lines(capsys)[0]) and "expected 1, got 5" in error
     assert names() == {"five.npy"}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (photo() > 128, "expected uint8, uint16 or floating point, got bool; make true white"),
+        (photo() / 127.5 - 1, "expected values from 0 (black) to 1 (white), got -0."),
+        (photo().astype(np.float32), "expected values from 0 (black) to 1 (white), got "),
+        (photo().astype(np.int32), "expected uint8, uint16 or floating point, got int32"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_not_taken_for_such(
+    gantk: Run, values: np.ndarray, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("a.npy", values)
+    assert gantk("a.npy") == 3
+    error = lines(capsys)
+    assert len(error) == 1 and "a.npy" in error[0] and words in error[0]
+    assert names() == {"a.npy"}
+
+
+def test_floats_may_leave_their_range_by_rounding(gantk: Run) -> None:
+    values = photo() / 255
+    values[0, :2, 0] = -1e-7, 1 + 1e-7
+    np.save("a.npy", values)
+    assert gantk("a.npy", "-o", "made.tif") == 0 and arrays.read("made.tif").values.dtype == np.float64
 
 
 def test_tiles_that_differ_are_announced_once(gantk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,7 @@ def make(config: TranslateConfig, source: Side, target: Side, stage: str = FULL)
     """
     module = import_module(f"gantk_translate.games.{MODULES[config.game]}")
     if stage == HALF:
-        first = {"size": config.size // 2, "nimg": config.half_nimg, "steady": 1.0}
-        game = replace(module.make(config.model_copy(update=first), source, target), prepare=_halved)
+        game = replace(module.make(config.halved(), source, target), prepare=_halved)
     else:
         game = module.make(config, source, target)
     if config.init is not None:

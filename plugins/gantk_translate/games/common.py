@@ -34,17 +34,19 @@ def fits(config: TranslateConfig, generator: nn.Module, critic: nn.Module) -> No
         given = getattr(config, wrong)
         raise UsageError(f"--{wrong} {given} is for the game style, not {config.game}", remedy=f"--{wrong} {right}")
     fits_generator(config, generator)
-    size, layers = config.size, config.critic_layers
+    size, layers = config.whole, config.critic_layers
+    times, note = _halving(config)
     # the patch critic ends with two 4x4 windows without stride; the smallest of several scales with one position
     patch = isinstance(critic, PatchCritic)
-    least = 3 << layers if patch else 1 << (layers + config.critic_scales - 1)
+    least = times * (3 << layers if patch else 1 << (layers + config.critic_scales - 1))
     if size < least:
         raise UsageError(
             "--size is too small for the critic",
             expected=f"at least {least} pixels with --critic-layers {layers}"
-            + ("" if patch else f" --critic-scales {config.critic_scales}"),
+            + ("" if patch else f" --critic-scales {config.critic_scales}")
+            + note,
             actual=size,
-            remedy="--critic-layers 1" if size >= 6 else "choose a larger --size",
+            remedy="--critic-layers 1" if size >= 6 * times else "choose a larger --size",
         )
 
 
@@ -54,17 +56,23 @@ def fits_generator(config: TranslateConfig, generator: nn.Module) -> None:
     Raises:
         UsageError: a size that is no multiple of what it accepts.
     """
-    size, multiple = config.size, int(generator.multiple)  # type: ignore[arg-type]
+    times, note = _halving(config)
+    size, multiple = config.whole, times * int(generator.multiple)  # type: ignore[arg-type]
     if size % multiple:
         larger = -(-size // multiple) * multiple
-        halvings = (size & -size).bit_length() - 1  # how often the size can be halved
+        halvings = (size & -size).bit_length() - times  # how often the size that is played can be halved
         fewer = {"unet": f" or --blocks {halvings}", "residual": " or fewer --levels"}.get(config.generator, "")
         raise UsageError(
             f"--size does not suit the generator {config.generator}",
-            expected=f"a multiple of {multiple}",
+            expected=f"a multiple of {multiple}{note}",
             actual=size,
-            remedy=f"--size {larger}{fewer if halvings else ''}",
+            remedy=f"--size {larger}{fewer if halvings > 0 else ''}",
         )
+
+
+def _halving(config: TranslateConfig) -> tuple[int, str]:
+    """How many pixels of the size asked for are one of the stage's, and the option that says so."""
+    return (2, " with --half-nimg") if config.whole != config.size else (1, "")
 
 
 def generating(config: TranslateConfig, networks: Mapping[str, nn.Module], name: str = "generator") -> Player:

@@ -35,7 +35,7 @@ def make(config: TranslateConfig, source: Side, target: Side) -> Game:
         UsageError: the identity term is asked for, but the sides have different planes; a size that the networks
             cannot take; no such loss.
     """
-    if config.identity_weight and source.planes != target.planes:
+    if _identity_weight(config) and source.planes != target.planes:
         raise UsageError(
             "the identity term needs two sides with equally many planes",
             expected=source.planes,
@@ -101,8 +101,8 @@ class _Way:
         terms = [Term(f"adversarial{self.suffix}", answered, ours, couples_batch=self.loss.couples_batch)]
         if config.cycle_weight:
             terms.append(Term(f"cycle{self.suffix}", cycle, config.cycle_weight))
-        if config.identity_weight:
-            terms.append(Term(f"identity{self.suffix}", identity, config.cycle_weight * config.identity_weight))
+        if weight := _identity_weight(config):
+            terms.append(Term(f"identity{self.suffix}", identity, weight))
         return terms
 
     def judges(self) -> Term:
@@ -120,7 +120,7 @@ class _Way:
 
         def make() -> Mapping[str, Tensor]:
             network, sides = ctx.networks[self.generator], [ctx[self.source]]
-            if self.config.identity_weight:
+            if _identity_weight(self.config):
                 sides.append(ctx[self.target])
             if self.in_one:
                 made = network(torch.cat(sides)).float().chunk(len(sides))
@@ -129,6 +129,11 @@ class _Way:
             return dict(zip(("fake", "same"), made, strict=False))
 
         return ctx.share(self.generator, make, owner="generator")
+
+
+def _identity_weight(config: TranslateConfig) -> float:
+    """Of the identity term, which is a share of the cycle's; without a weight it is not computed."""
+    return config.cycle_weight * config.identity_weight
 
 
 def _each_alone(network: nn.Module) -> bool:
