@@ -122,8 +122,11 @@ def _coco(store: Store) -> Source | None:
     base = common_folder(pictures + tables)
     documents: dict[str, coco.Document] = {}
     damaged = []
-    beside = {str(PurePosixPath(name).with_suffix("")) for name in pictures}  # JSON of one picture each is none
-    for name in (name for name in tables if str(PurePosixPath(name).with_suffix("")) not in beside):
+    beside = {str(PurePosixPath(name).with_suffix("")) for name in pictures}
+    for name in tables:
+        own = str(PurePosixPath(name).with_suffix("")) in beside  # deep down, of one picture: there may be millions
+        if own and name.count("/", len(base)) > 1:
+            continue
         text = ""
         try:
             text = store.read(name).decode("utf-8-sig", "replace")

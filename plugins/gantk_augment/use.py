@@ -32,6 +32,7 @@ SHOWN = 20  # failures in full; more are counted
 SHEET = 32  # new samples to look at
 COLUMNS = 8
 CELL = 128  # pixels of a sample's longer side on the sheet
+BELONGS = {"model": ("gan", "both"), "gan_share": ("both",)}  # the policies that an option is for
 DECIDED = ("policy", "multiply", "per_class", "balance", "recipe", "gan_share", "originals", "seed")  # by a manifest
 
 
@@ -76,12 +77,11 @@ def run(options: RunOptions, console: Console) -> int:
 
 def _refuse_idle(options: RunOptions) -> None:
     """Nothing is asked for that would change nothing."""
-    for name in ("model", "gan_share"):
-        idle = options.policy != "both" if name == "gan_share" else options.policy not in ("gan", "both")
-        if getattr(options, name) is not None and idle and options.manifest is None:
+    for name, policies in BELONGS.items():
+        if getattr(options, name) is not None and options.manifest is None and options.policy not in policies:
             raise UsageError(
                 f"--{name.replace('_', '-')} has no effect with --policy {options.policy}",
-                expected="--policy both" if name == "gan_share" else "--policy gan or both",
+                expected=f"--policy {' or '.join(policies)}",
                 remedy="leave it out",
             )
     if options.manifest is not None:

@@ -147,9 +147,9 @@ def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = (),
             warnings.append(f"{each.arm} - {each.than}: all differences are equal, which says nothing of their spread")
     said = doubts if word == "use it" else ()
     if tests and word != "no measurable gain":
-        each = on_classic if on_classic.word == word else on_real
-        reach = _reach(float(np.mean([*accuracies[each.arm], *accuracies[each.than]])), tests)
-        if reach > abs(each.mean):
+        told = on_classic if on_classic.word == word else on_real
+        reach = _reach(float(np.mean([*accuracies[told.arm], *accuracies[told.than]])), tests)
+        if reach > abs(told.mean):
             few = f"the test has only {tests:,} pictures, and others could move an accuracy by {100 * reach:.1f} points"
             warnings.append(few)
             said = [*said, few]
@@ -159,7 +159,7 @@ def judge(accuracies: Mapping[str, Sequence[float]], doubts: Sequence[str] = (),
 
 
 def _reach(accuracy: float, n: int) -> float:
-    """Half of the 95 % interval of a share of n pictures, by its normal approximation (one picture more and less)."""
+    """Half of the 95 % interval of a share of n pictures, by its normal approximation, four pictures added."""
     share = (accuracy * n + 2) / (n + 4)  # Agresti and Coull 1998, The American Statistician 52(2)
     return 1.96 * float(np.sqrt(share * (1 - share) / (n + 4)))
 

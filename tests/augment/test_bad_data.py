@@ -240,6 +240,9 @@ def test_annotations_are_found_however_deep_they_lie(tmp_path: Path) -> None:
     deep.parent.mkdir(parents=True)
     (tmp_path / "annotations.json").rename(deep)
     assert open_source(tmp_path).kind == "coco"
+    (tmp_path / "annotations" / "v1").rename(tmp_path / "images" / "v1")
+    (tmp_path / "images" / "v1" / "instances.json").rename(tmp_path / "images" / "c0.json")
+    assert open_source(tmp_path).kind == "coco"  # a picture of the same name beside it does not make it one picture's
 
 
 def test_a_table_of_another_name_is_named_where_classes_are_missing(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import json
 import os
 import resource
 import signal
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantk_augment import preview, provenance
+from gantk_augment import preview
 from gantk_augment.manifest import NAME
 from gantk_augment.options import RunOptions
-from gantk_augment.shards import opened
 from gantk_augment.source import open_source
 from gantk_augment.use import run
 from gantoolkit import plugins
 from gantoolkit.errors import GantkError, InputError, UsageError
-from gantoolkit.labelled import LabelledPictures
 from gantoolkit.testing import RecordingConsole
 from tests.augment import data_sets, policies
 from tests.augment.growing import grow, rows, tree
-
-
-@pytest.fixture
-def noise(tmp_path: Path) -> Iterator[Path]:
-    """A recipe of a third party's policy that this process knows."""
-    folder, recipe = policies.write(tmp_path)
-    plugins.use(plugins.discover(plugins_dir=folder))
-    yield recipe
-    plugins.use(None)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return data_sets.class_folders(tmp_path / "data", each=3)
 
 
 def test_originals_new_ones_a_manifest_and_a_sheet(tmp_path: Path, data: Path, noise: Path) -> None:
@@ -288,22 +270,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, data: Path, 
         grow(data, tmp_path / "file" / "out", noise)
 
 
-@pytest.mark.parametrize("format", ["zip", "webdataset"])
-def test_packed_results_are_whole_or_not_there(tmp_path: Path, data: Path, noise: Path, format: str) -> None:
-    out = tmp_path / f"out.{format}"
-    assert grow(data, out, noise, format=format)[0] == 0
-    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*.packing"))
-    found = open_source(out)
-    assert len(found.names) == 12 and found.classes == data_sets.CLASSES
-    if format == "zip":
-        assert NAME in zipfile.ZipFile(out).namelist()
-    assert "complete already" in grow(data, out, noise, format=format)[1].said[0]
-    with pytest.raises(UsageError, match="there already"):
-        grow(data, out, noise, format=format, seed=1)
-    assert grow(data, out, noise, format=format, seed=1, force=True)[0] == 0
-    assert len(open_source(out).names) == 12
-
-
 def test_samples_from_nothing_take_the_usual_suffix(tmp_path: Path) -> None:
     data = data_sets.class_folders(tmp_path / "data", each=3, suffix=".jpg")
     plugins.use(plugins.discover(plugins_dir=policies.write(tmp_path)[0]))
@@ -313,48 +279,6 @@ def test_samples_from_nothing_take_the_usual_suffix(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("format", ["zip", "webdataset"])
-def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path, data: Path, noise: Path, format: str) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    data.rename(photos / "train")
-    before = tree(photos)
-    for out, words in ((photos, "lie in"), (tmp_path / "other", "holds other things")):
-        (tmp_path / "other").mkdir(exist_ok=True)
-        (tmp_path / "other" / "mine.txt").write_text("mine")
-        with pytest.raises(UsageError, match=words):
-            grow(photos / "train", out, noise, format=format, force=True)
-    assert (tmp_path / "other" / "mine.txt").read_text() == "mine" and tree(photos) == before
-
-
-@pytest.mark.parametrize("format", ["zip", "webdataset"])
-@pytest.mark.parametrize("beside", ["notes.txt", "thesis", ""])
-def test_a_folder_with_other_files_is_never_packed_over(
-    tmp_path: Path, data: Path, noise: Path, format: str, beside: str
-) -> None:
-    """Neither the tree of the same command nor its shards, where a user keeps something beside them."""
-    out = tmp_path / "out"
-    grow(data, out, noise, **({"format": "webdataset"} if beside == "notes.txt" else {}))
-    if beside == "thesis":
-        (out / beside).mkdir()
-    elif beside:
-        (out / beside).write_text("mine")
-    before = tree(out)
-    with pytest.raises(UsageError, match=r"holds other things than shards.*another place"):
-        grow(data, out, noise, format=format, seed=1, force=True)
-    assert tree(out) == before and (not beside or (out / beside).exists())
-
-
-def test_another_format_of_the_same_command_is_not_there_yet(tmp_path: Path, data: Path, noise: Path) -> None:
-    out = tmp_path / "out"
-    grow(data, out, noise, format="webdataset")
-    with pytest.raises(UsageError, match="there already"):
-        grow(data, out, noise, format="zip")
-    assert grow(data, out, noise, format="zip", force=True)[0] == 0 and zipfile.is_zipfile(out)
-    with pytest.raises(UsageError, match="is a file"):
-        grow(data, out, noise)
-
-
 def test_a_picture_of_the_users_beside_the_result_stays(tmp_path: Path, data: Path, noise: Path) -> None:
     mine = tmp_path / "out-sheet.png"
     mine.write_bytes(b"mine")
@@ -362,17 +286,6 @@ def test_a_picture_of_the_users_beside_the_result_stays(tmp_path: Path, data: Pa
     assert code == 0 and mine.read_bytes() == b"mine" and "no sheet" in console.warned[-1]
     assert grow(data, tmp_path / "out", noise, force=True)[0] == 0 and mine.read_bytes() != b"mine"
     assert not grow(data, tmp_path / "out", noise)[1].warned  # its own sheet, the same again
-
-
-def test_shards_grow_into_shards_that_are_judged_like_folders(tmp_path: Path, data: Path, noise: Path) -> None:
-    assert grow(data, tmp_path / "shards", noise, format="webdataset")[0] == 0
-    assert grow(tmp_path / "shards", tmp_path / "more", noise)[0] == 0
-    assert sorted(p.name for p in (tmp_path / "more").iterdir()) == ["data-000000.tar", NAME]
-    read = LabelledPictures(opened(tmp_path / "shards"))
-    assert read.classes == data_sets.CLASSES and provenance.listed(read).made == 6
-    assert [row["policy"] == "noise" for row in provenance.listed(read).rows if row] == [
-        "noise" in name for name in read.names
-    ]
 
 
 @pytest.mark.parametrize(

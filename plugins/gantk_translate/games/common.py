@@ -60,7 +60,7 @@ def fits_generator(config: TranslateConfig, generator: nn.Module) -> None:
     size, multiple = config.whole, times * int(generator.multiple)  # type: ignore[arg-type]
     if size % multiple:
         larger = -(-size // multiple) * multiple
-        halvings = (size & -size).bit_length() - times  # how often the size that is played can be halved
+        halvings = (size & -size).bit_length() - times  # the stage at half the size has one less
         fewer = {"unet": f" or --blocks {halvings}", "residual": " or fewer --levels"}.get(config.generator, "")
         raise UsageError(
             f"--size does not suit the generator {config.generator}",
