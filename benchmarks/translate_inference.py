@@ -41,12 +41,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 
 def made(built: dict[str, Any]) -> Model:
-    """A model with new weights, trained at 128 pixels as far as it says."""
+    """A model with new weights, trained at 128 pixels as far as it says; what multiplies, on whole pictures."""
     built = {**built, "planes": PLANES}
     torch.manual_seed(0)
     weights = {MAIN: networks.build_generator(built).state_dict()}
-    config = {"generator": built, "source": Side().to_dict(), "target": Side().to_dict(), "direction": "AtoB"}
-    return Model("translate", {**config, "size": 128}, weights, name=built["arch"])
+    sides = {"source": Side().to_dict(), "target": Side().to_dict(), "direction": "AtoB"}
+    learnt = {"size": 128, "fit": "resize" if "compose" in built else "crop"}
+    return Model("translate", {"generator": built, **sides, **learnt}, weights, name=built["arch"])
 
 
 def peer(model: Model, pixels: np.ndarray) -> Callable[[], np.ndarray]:

@@ -69,7 +69,7 @@ class Store:
         for entry in {entry.filename: entry for entry in entries}.values():
             parts = entry.filename.split("/")
             problem = None
-            if not parts[0] or ".." in parts or "\\" in entry.filename or ":" in parts[0]:
+            if leads_out(entry.filename):
                 problem = "the name leads out of the archive"
             elif any(_hidden(part) for part in parts):
                 continue
@@ -134,6 +134,12 @@ def piece(file: Path, offset: int, size: int) -> bytes:
     if len(content) < size:
         raise InputError(f"{file} is cut short")
     return content
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name in an archive is of a place outside it, on any system: absolute, with `..`, `\\` or a drive."""
+    parts = name.split("/")
+    return not parts[0] or ".." in parts or "\\" in name or parts[0][1:2] == ":"
 
 
 def _hidden(name: str) -> bool:

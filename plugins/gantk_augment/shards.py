@@ -25,7 +25,7 @@ from gantoolkit.decoders import READABLE, is_picture
 from gantoolkit.errors import InputError
 from gantoolkit.layouts import LABEL_COLUMNS
 from gantoolkit.runlog import write_atomically
-from gantoolkit.store import Store, piece
+from gantoolkit.store import Store, leads_out, piece
 
 SAMPLES = 1000  # in a shard
 MASK = "mask."
@@ -85,7 +85,7 @@ class TarStore(Store):
                     if entry.isdir() or parts[-1].startswith("."):
                         continue
                     folder, (key, _, kind) = parts[:-1], parts[-1].partition(".")
-                    if not all(parts) or ".." in parts or "\\" in entry.name or ":" in parts[0]:
+                    if not all(parts) or leads_out(entry.name):
                         problem = "the name leads out of the archive"
                     elif not entry.isfile():
                         problem = "a link or a device instead of a file"

@@ -93,7 +93,10 @@ def _writable(name: str) -> bool:
 def _labelled(store: Store) -> Source:
     """Pictures in class folders or with a table of labels, or with neither."""
     layout = read_layout(store, fewest=1)
-    base, labels, table = layout.base, layout.labels, layout.table
+    base, place, labels, table = layout.base, "", layout.labels, layout.table
+    if labels is None and base:  # its name may be a class, or nothing: it stays
+        layout.notes[0] = f"all pictures lie in the one folder {base[:-1]}: no classes"
+        base, place = "", base
     unread = labels is None and layout.kind == "labels.csv"  # nothing is known of any picture
     usable = [] if unread else [i for i in range(len(layout.names)) if labels is None or labels[i] >= 0]
     names = tuple(layout.names[i][len(base) :] for i in usable)
@@ -102,23 +105,24 @@ def _labelled(store: Store) -> Source:
         "labels": [None if labels is None else layout.classes[labels[i]] for i in usable],
     }  # fmt: skip
     if layout.kind not in TABLES or labels is None:
-        return Source("folder", store, Sink("folder", layout.classes), **found)
+        return Source("folder", store, Sink("folder", layout.classes, place), **found)
     if table is None:
         layout.notes.append("what dataset.json says is written as labels.csv")
         rows = [{"file": name, "label": label} for name, label in zip(names, found["labels"], strict=True)]
         sink = Sink("csv", layout.classes, common_folder(names), "labels.csv")
     else:
         rows = [layout.rows[i] for i in usable]
-        place = common_folder(names)
-        sink = Sink("csv", layout.classes, place, "labels.csv", table.columns, table.file, table.label)
+        sink = Sink("csv", layout.classes, common_folder(names), "labels.csv", table.columns, table.file, table.label)
     return Table("csv", store, sink, **found, rows=rows)
 
 
 def _coco(store: Store) -> Source | None:
     """Pictures with an annotation file of COCO's, or None."""
+    tables = [n for n in store.files if n.lower().endswith(".json") and PurePosixPath(n).name.lower() not in TABLES]
+    if not tables:
+        return None
     layout = Layout(store)
     pictures = [name for name in store.files if is_picture(name)]
-    tables = [n for n in store.files if n.lower().endswith(".json") and PurePosixPath(n).name.lower() not in TABLES]
     base = common_folder(pictures + tables)
     documents: dict[str, coco.Document] = {}
     damaged = []

@@ -29,11 +29,11 @@ class Noise:
 
     def one(self, request):
         time.sleep(self.settings.get("seconds", 0))
-        if request.label == self.settings.get("dies"):
+        if request.label == self.settings.get("dies", ""):
             os.kill(os.getpid(), 9)
-        if request.label == self.settings.get("raises"):
+        if request.label == self.settings.get("raises", ""):
             raise ValueError("no\\\\nnoise here")
-        if request.label == self.settings.get("fails"):
+        if request.label == self.settings.get("fails", ""):
             return InputError("this class is quiet")
         picture = request.source.picture
         noise = np.random.default_rng(request.seed).integers(0, 60, picture.shape, np.uint8)

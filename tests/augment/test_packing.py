@@ -84,3 +84,12 @@ def test_shards_grow_into_shards_that_are_judged_like_folders(tmp_path: Path, da
     assert [row["policy"] == "noise" for row in provenance.listed(read).rows if row] == [
         "noise" in name for name in read.names
     ]
+
+
+@pytest.mark.parametrize("format", ["zip", "webdataset"])
+def test_a_class_with_a_colon_is_read_back(tmp_path: Path, noise: Path, format: str) -> None:
+    classes = ("stage: 1", "stage: 2")
+    data = data_sets.class_folders(tmp_path / "data", classes=classes)
+    assert grow(data, tmp_path / "out", noise, format=format)[0] == 0
+    found = open_source(tmp_path / "out")
+    assert (found.classes, len(found), found.problems) == (classes, 16, [])

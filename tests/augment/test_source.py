@@ -102,7 +102,7 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     for index in range(3):
         save(tmp_path / "all" / f"{index}.png", disc(index)[0])
     source = open_source(tmp_path)
-    assert (source.kind, source.names) == ("folder", ("0.png", "1.png", "2.png"))
+    assert (source.kind, source.names) == ("folder", ("all/0.png", "all/1.png", "all/2.png"))
     assert (source.classes, source.label(0)) == ((), None)
 
 
@@ -183,7 +183,7 @@ def test_shards_with_classes(tmp_path: Path) -> None:
     assert (source.kind, source.names, source.classes) == ("folder", ("cat/x/0.png", "dog/2.png"), ("cat", "dog"))
     assert any(name == "x/1" and "a sample without a picture" in text for name, text in source.problems)
     np.testing.assert_array_equal(source.sample(1).picture, disc(2)[0])
-    assert open_source(tmp_path / "a-1.tar").names == ("2.png",)  # all of one class: its folder is the root
+    assert open_source(tmp_path / "a-1.tar").names == ("dog/2.png",)  # all of one class: none, and its folder stays
     tar(tmp_path / "b.tar", {"0.png": png(0), "0.txt": b"a cat", "1.png": png(1), "1.txt": b"a dog"})
     assert ("*.txt", "2 such files of samples are not read, and left behind") in open_source(
         tmp_path / "b.tar"

@@ -361,3 +361,12 @@ def test_long_names_and_dangling_links_do_not_stop_the_rest(tmp_path: Path, data
     assert code == 4 and sum("gone.png" in row["error"] for row in console.results if "error" in row) >= 1
     new = [row for row in rows(tmp_path / "out") if row["policy"] != "original"]
     assert any("長" * 60 in row["file"] for row in new)
+
+
+def test_one_folder_of_pictures_stays_one(tmp_path: Path, noise: Path) -> None:
+    """Its name may be that of the only class."""
+    data = data_sets.class_folders(tmp_path / "data", classes=("red",))
+    done, console = grow(data, tmp_path / "out", noise)
+    assert done == 0 and "all pictures lie in the one folder red: no classes" in console.said[0]
+    assert {Path(name).parent.name for name in tree(tmp_path / "out") if name.endswith(".png")} == {"red"}
+    assert len(open_source(tmp_path / "out")) == 8
