@@ -3,9 +3,10 @@
     python benchmarks/translate_quality.py [--data line-art] [--games pix2pix,cut] [--nimg 20000] [--size 64] [--table]
 
 The data is a recipe of the plugin (`python -m gantk_translate.recipes`), built under `--out` on first use: line art →
-coloured drawing, split by symbol, or satellite → relief map, split by region. Games that learn from pairs see them.
-The others see sides without partners: source pictures of one half of the training part and target pictures of the
-other (line art: every second drawing; maps: every second strip of 30° of longitude). All are measured on the same
+coloured drawing, split by symbol; satellite → relief map, split by region; or day → a night that is made, split by
+photograph. Games that learn from pairs see them. The others see sides without partners: source pictures of one half of
+the training part and target pictures of the other (every second drawing or photograph; of the maps every second strip
+of 30° of longitude). All are measured on the same
 held-out pairs, as a user gets them: whole pictures, averaged weights.
 
 Each row is a training in a process of its own, which an interrupted call goes on with, and its evaluation, done once;
@@ -45,6 +46,7 @@ ROWS: dict[str, tuple[str, bool, tuple[Any, ...]]] = {
 DATA: dict[str, tuple[Any, ...]] = {
     "line-art": ("--fit", "resize"),
     "maps": ("--fit", "crop", "--no-mirror"),  # the light of a relief comes from one side
+    "day-night": ("--fit", "resize"),
 }
 BASELINES = ("identity", "affine")
 STRIP = 450  # pixels of the maps' grid: 30°
@@ -77,6 +79,7 @@ def settings() -> argparse.ArgumentParser:
     made.set_defaults(threads=1)
     made.add_argument("--data", choices=DATA, default="line-art")
     made.add_argument("--package", type=Path, help="that the recipe takes: a wheel or a folder; default: installed")
+    made.add_argument("--photos", type=Path, help="day-night: a folder of photographs taken by day")
     made.add_argument("--games", help="rows, with commas: " + ", ".join(ROWS) + " (default: all)")
     made.add_argument("--nimg", type=int, default=20_000, help="images shown to each game")
     made.add_argument("--size", type=int, default=64, help="of a picture, in pixels")
@@ -99,8 +102,9 @@ def prepared(arguments: argparse.Namespace) -> Path:
     pairs = arguments.out / f"{arguments.data}-{arguments.size}"
     if not pairs.exists():
         words = [arguments.data, str(pairs), "--size", str(arguments.size)]
-        package = ["--package", str(arguments.package)] if arguments.package else []
-        subprocess.run([sys.executable, "-m", "gantk_translate.recipes", *words, *package], check=True)
+        for name in ("package", "photos"):
+            words += [f"--{name}", str(getattr(arguments, name))] if getattr(arguments, name) else []
+        subprocess.run([sys.executable, "-m", "gantk_translate.recipes", *words], check=True)
     if not unpaired(pairs).exists():
         unlink(pairs, unpaired(pairs), arguments.data)
     return pairs
@@ -125,9 +129,11 @@ def unlink(pairs: Path, target: Path, data: str) -> None:
 
 
 def halves(files: Sequence[Path], data: str) -> tuple[list[Path], list[Path]]:
-    """Files of two disjoint halves: every second one, or every second strip of longitude without tiles astride."""
+    """Files of two disjoint halves: every second one or photograph, or strip of longitude without tiles astride."""
     if data == "line-art":
         return list(files[::2]), list(files[1::2])
+    if data == "day-night":
+        return tuple([file for file in files if int(file.name[:4]) % 2 == half] for half in (0, 1))  # type: ignore[return-value]
     found: tuple[list[Path], list[Path]] = ([], [])
     for file in files:
         left = int(file.name[1:5])

@@ -17,12 +17,10 @@ from gantoolkit.tiling import (
     MIN_TILE,
     Decode,
     Encode,
-    Span,
     first_finite,
     on_device,
     out_of_memory,
     reflected,
-    spans,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def feathered(
         network: (1, planes, h, w) float32 on `device` -> (1, planes', h, w).
         pixels: (H, W, C) of any type.
         encode, decode, multiple, device, fallback, progress: as in `tiled`.
-        tile: side of a core, which `blend` pixels are added to on each inner side.
+        tile: side of a core, which `blend` pixels are added to on each side; less, to make both a `multiple`.
 
     Returns:
         (H, W, C') as `decode` makes it.
@@ -67,7 +65,7 @@ def feathered(
     device = torch.device(device)
     height, width = pixels.shape[:2]
     given = reflected(pixels, multiple)
-    rows, columns = (spans(size, tile, blend, multiple) for size in given.shape[:2])
+    rows, columns = (windows(size, tile, blend, multiple) for size in given.shape[:2])
     down, across = _fades(rows, 2 * blend), _fades(columns, 2 * blend)
     runs = [(network, nullcontext)] + ([(fallback, nullcontext)] if fallback else [])
     everything = (slice(None), slice(None))
@@ -77,8 +75,8 @@ def feathered(
     for i, row in enumerate(rows):
         band: np.ndarray | None = None
         for column, fade in zip(columns, across, strict=True):
-            window = given[row.start : row.end, column.start : column.end]
-            place = f"row {row.first}, column {column.first}"
+            window = given[row.start : row.stop, column.start : column.stop]
+            place = f"row {row.start}, column {column.start}"
             try:
                 made = first_finite(runs, on_device(encode(window), device), everything, place).cpu().numpy()
             except (RuntimeError, MemoryError) as error:
@@ -87,8 +85,8 @@ def feathered(
                 short = True
                 break
             if band is None:
-                band = np.zeros((len(made), row.end - row.start, given.shape[1]), np.float32)
-            band[:, :, column.start : column.end] += made * (down[i][:, None] * fade)
+                band = np.zeros((len(made), len(row), given.shape[1]), np.float32)
+            band[:, :, column.start : column.stop] += made * (down[i][:, None] * fade)
             if progress:
                 progress(i * len(columns) + columns.index(column) + 1, len(rows) * len(columns))
         if short:
@@ -116,15 +114,30 @@ def feathered(
     return result
 
 
-def _fades(axis: list[Span], ramp: int) -> list[np.ndarray]:
+def windows(length: int, tile: int, blend: int, multiple: int = 1) -> list[range]:
+    """Windows over an axis, all of one length, spread evenly; neighbours share 2 * `blend` positions or more.
+
+    Args:
+        length: of the axis, a multiple of `multiple`.
+        tile, blend, multiple: as in `feathered`.
+    """
+    least = -(-(2 * blend + 1) // multiple) * multiple
+    window = min(length, max(least, (tile + 2 * blend) // multiple * multiple))
+    steps = -(-(length - window) // max(1, window - 2 * blend))
+    starts = [round(i * (length - window) / max(1, steps)) for i in range(steps + 1)]
+    return [range(start, start + window) for start in starts]
+
+
+def _fades(axis: list[range], ramp: int) -> list[np.ndarray]:
     """A weight for each position of each window, rising from inner edges; at each position they sum to one."""
+    length = axis[-1].stop
     weights = []
-    for span in axis:
-        position = np.arange(span.start, span.end) + 0.5
-        rise = position - span.start if span.start > 0 else np.inf
-        fall = span.end - position if span.end < axis[-1].end else np.inf
+    for window in axis:
+        position = np.array(window) + 0.5
+        rise = position - window.start if window.start > 0 else np.inf
+        fall = window.stop - position if window.stop < length else np.inf
         weights.append(np.minimum(np.minimum(rise, fall) / max(ramp, 1), 1) * np.ones(len(position)))
-    total = np.zeros(axis[-1].end)
-    for span, weight in zip(axis, weights, strict=True):
-        total[span.start : span.end] += weight
-    return [(w / total[s.start : s.end]).astype(np.float32) for s, w in zip(axis, weights, strict=True)]
+    total = np.zeros(length)
+    for window, weight in zip(axis, weights, strict=True):
+        total[window.start : window.stop] += weight
+    return [(w / total[r.start : r.stop]).astype(np.float32) for r, w in zip(axis, weights, strict=True)]

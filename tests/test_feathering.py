@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gantoolkit.errors import InputError
-from gantoolkit.feathering import feathered
+from gantoolkit.feathering import feathered, windows
 
 RNG = np.random.default_rng(0)
 PLAIN: dict[str, Any] = {
@@ -99,3 +100,20 @@ def test_output_that_is_not_finite_is_done_again_or_refused() -> None:
     assert np.allclose(apply(lambda x: x * float("nan"), pixels, fallback=lambda x: x), pixels, atol=1e-6)
     with pytest.raises(InputError, match="not finite at row 0, column 0"):
         apply(lambda x: x * float("nan"), pixels)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 60), st.integers(1, 4000), st.integers(0, 100), st.sampled_from([1, 2, 8, 64, 256])
+)  # fmt: skip
+def test_windows_are_no_longer_than_asked_for_and_overlap_enough(
+    blocks: int, tile: int, blend: int, multiple: int
+) -> None:
+    """A network of large multiples must not get windows much larger than its memory was reckoned for."""
+    length = blocks * multiple
+    found = windows(length, tile, blend, multiple)
+    assert found[0].start == 0 and found[-1].stop == length
+    (size,) = {len(window) for window in found}
+    assert size % multiple == 0 and size <= max(tile + 2 * blend, 2 * blend + multiple)
+    for one, other in pairwise(found):
+        assert one.start < other.start <= one.stop - 2 * blend

@@ -28,7 +28,8 @@ Style = Path | str | Picture | np.ndarray
 Progress = Callable[[int, int], None]
 
 LONGEST_STYLE = 512
-# What the maps of one window may take; a 4000×3000 picture then stays below 1.5 GB with everything else.
+COPY_BYTES = 2  # of a weight, in bf16 or as a runtime lays it out anew
+# What these and the maps of one window may take; a 4000×3000 picture then stays below 1.5 GB with everything else.
 MAP_BYTES = {"cpu": 500_000_000, "cuda": 4_000_000_000}
 BLEND = 96  # pixels that a tile is wider on each side, where tiles fade into each other
 LEAST_BLENDED = 4 * BLEND  # of a tile that fades
@@ -98,7 +99,8 @@ class Translator:
         self.device, self.precision = self._ready.device, self._ready.precision
         self._style = () if style is None else (self._style_planes(style).to(self.device),)
         budget = MAP_BYTES.get(self.device.split(":")[0], MAP_BYTES["cuda"])
-        self.whole_pixels = int(budget / self._bytes_per_pixel())
+        weights = sum(weight.numel() for weight in way.generator.parameters())
+        self.whole_pixels = int(max(budget - COPY_BYTES * weights, budget / 4) / self._bytes_per_pixel())
         self.notes: list[str] = []
 
     # ---- pictures ----
