@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from gantoolkit import filejobs, images
+from gantoolkit.errors import InputError
 from gantoolkit.filejobs import STANDARD, Job, Result
 from gantoolkit.task import Console
 
@@ -151,8 +152,8 @@ def _one(
 ) -> tuple[Any, Any]:
     """Read, apply, write; what was read and what was made of it."""
     name = "stdin" if job.source == STANDARD else job.source.name
-    target = sys.stdout.buffer if job.target == STANDARD else job.target
-    held = files.read(sys.stdin.buffer.read() if job.source == STANDARD else job.source)
+    target = _open(sys.stdout, "output").buffer if job.target == STANDARD else job.target
+    held = files.read(_open(sys.stdin, "input").buffer.read() if job.source == STANDARD else job.source)
     if becomes is not None:
         files.check(held, becomes(files.size(held)), target, options)
     with console.progress(1, "picture", name) as bar:
@@ -166,3 +167,10 @@ def _one(
         made = apply(held, progress)
     files.write(made, target, options)
     return held, made
+
+
+def _open(stream: Any, name: str) -> Any:
+    """A standard stream, where the process was given one."""
+    if stream is None:
+        raise InputError(f"standard {name} is closed")
+    return stream

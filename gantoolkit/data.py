@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from gantoolkit.errors import InputError
+from gantoolkit.filejobs import is_visible
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"})
 
@@ -132,7 +133,7 @@ class _Positions:
 
 
 def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
-    """Every picture file in a folder, in a stable order; hidden files are left out.
+    """Every picture file in a folder, in a stable order; hidden files and folders are left out.
 
     Raises:
         InputError: no such folder, or no pictures in it.
@@ -141,7 +142,7 @@ def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
         raise InputError(f"{folder} is not a folder", remedy="name the folder that holds the pictures")
     found = folder.rglob("*") if recursive else folder.glob("*")
     files = sorted(
-        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and is_visible(p.relative_to(folder)) and p.is_file()
     )
     if not files:
         suffixes = " ".join(sorted(PICTURE_SUFFIXES))

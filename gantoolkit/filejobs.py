@@ -6,6 +6,8 @@ A file that fails says so on one line and the others go on; a bug stops everythi
 from __future__ import annotations
 
 import glob
+import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from gantoolkit.images import format_for, is_picture
 
 Accepts = Callable[[Path], bool]
 STANDARD = Path("-")  # standard input as a source, standard output as a target
+# of pictures and documents that are not written here: no folder is meant by a name that ends so
+FOREIGN = (".avif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".pdf", ".psd", ".svg")
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,10 @@ class _Entry:
 
 def _expand(inputs: Sequence[str], recursive: bool, accepts: Accepts) -> list[_Entry]:
     """Every file that the inputs name, once; an input that names none is an entry with an error."""
-    found: dict[Path, _Entry] = {}
+    found: dict[str | Path, _Entry] = {}
     for given in inputs:
         for entry in _named(given, recursive, accepts):
-            found.setdefault(entry.file, entry)
+            found.setdefault(entry.file if entry.file == STANDARD else os.path.abspath(entry.file), entry)  # noqa: PTH100
     return list(found.values())
 
 
@@ -131,7 +135,7 @@ def _named(given: str, recursive: bool, accepts: Accepts) -> list[_Entry]:
         if entry.is_dir():
             inside = entry.rglob("*") if recursive else entry.iterdir()
             try:
-                files = sorted(p for p in inside if accepts(p) and _is_visible_file(p))
+                files = sorted(p for p in inside if accepts(p) and p.is_file() and is_visible(p.relative_to(entry)))
             except OSError as failure:
                 error = InputError(f"cannot look into {entry}: {failure.strerror or failure}")
                 return [_Entry(entry, entry.parent, error)]
@@ -144,8 +148,9 @@ def _named(given: str, recursive: bool, accepts: Accepts) -> list[_Entry]:
     return pictures
 
 
-def _is_visible_file(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+def is_visible(path: Path) -> bool:
+    """Whether neither the file nor a folder on the way to it is hidden."""
+    return not any(part.startswith(".") for part in path.parts)
 
 
 def _exists(path: Path) -> bool:
@@ -153,6 +158,10 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name too long, a folder that may not be searched: opening it will say so
         return False
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)  # of links in a circle Path.resolve makes a RuntimeError
 
 
 def plan(
@@ -180,31 +189,34 @@ def plan(
         otherwise: the suffix of a result whose input's suffix is not among them.
 
     Among several inputs, one that does not exist or holds no pictures is a job with an error. What is found in a folder
-    or by a pattern beside the input that it is the result of, is left out: it is from an earlier run.
+    or by a pattern is left out where it is from an earlier run: beside the input that it is the result of, whatever
+    the number in the suffix was, or in `out` below the folder that is looked through.
 
     Raises:
         InputError: the only input does not exist or holds no pictures.
         UsageError: two inputs with one result, a result that is its own input, an unknown format, a file that cannot
-            hold the result.
+            hold the result, an empty name, a suffix with a folder in it.
     """
+    if "" in inputs or out == "":
+        raise UsageError("an empty name was given", remedy="say . for this folder; check the variable it came from")
+    if re.search(r"[/\\]", suffix):
+        raise UsageError(f"the suffix {suffix} holds a folder", remedy="name a folder with -o")
     entries = _expand(inputs, recursive, accepts)
     if len(entries) == 1 and entries[0].error:
         raise entries[0].error
     if format:
         _format(format, endings)
     naming = _Naming(out, suffix, format, len(entries) == 1, endings, otherwise)
-    if out is None and suffix:
-        results = {naming.target(entry.file, entry.root) for entry in entries}
-        entries = [entry for entry in entries if not (entry.found and entry.file in results)]
+    entries = _without_earlier(entries, naming)
     jobs: list[Job] = []
-    owners: dict[Path, Path] = {}  # result -> the input that it is of
+    owners: dict[str, Path] = {}  # result -> the input that it is of
     for entry in entries:
         source = entry.file
         target = naming.target(source, entry.root)
         error: GantkError | None = entry.error
         if not error and target != STANDARD:
-            key = target.resolve()
-            if source != STANDARD and key == source.resolve():
+            key = _real(target)
+            if source != STANDARD and key == _real(source):
                 raise UsageError(f"{source} would be overwritten by its own result", remedy="choose another -o")
             if key in owners:
                 raise UsageError(
@@ -216,10 +228,28 @@ def plan(
                 error = InputError(f"{target} exists already", remedy="overwrite it with --force")
         jobs.append(Job(source, target, error))
     for entry in entries:
-        result_of = owners.get(entry.file.resolve()) if entry.file != STANDARD and not entry.error else None
+        result_of = owners.get(_real(entry.file)) if entry.file != STANDARD and not entry.error else None
         if result_of:
             raise UsageError(f"the result of {result_of} would overwrite the input {entry.file}")
     return jobs
+
+
+def _without_earlier(entries: list[_Entry], naming: _Naming) -> list[_Entry]:
+    """Without what was found and is the result of an earlier run, maybe with another number in its suffix."""
+    if naming.out not in (None, "-"):
+        out = Path(_real(Path(str(naming.out)).expanduser()))
+        above = {root for root in {entry.root for entry in entries} if Path(_real(root)) in out.parents}
+        return [e for e in entries if not (e.found and e.root in above and out in Path(_real(e.file)).parents)]
+    number = re.sub(r"\d+(\\\.\d+)?", lambda _: r"\d+(\.\d+)?", re.escape(naming.suffix))
+    made = re.compile(f"(?<=.){number}$") if naming.suffix else None
+    stems = {entry.file.parent / naming.split(entry.file)[0] for entry in entries}
+
+    def is_result(entry: _Entry) -> bool:
+        stem = naming.split(entry.file)[0]
+        match = made.search(stem) if made and entry.found else None
+        return bool(match and entry.file.parent / stem[: match.start()] in stems)
+
+    return [entry for entry in entries if not is_result(entry)]
 
 
 @dataclass(frozen=True)
@@ -234,20 +264,21 @@ class _Naming:
     otherwise: str
 
     def target(self, source: Path, root: Path) -> Path:
-        stem, ending = self._split(source)
-        if self.out is None:
-            return STANDARD if source == STANDARD else source.with_name(f"{stem}{self.suffix}{ending}")
-        if self.out == "-":
+        stem, ending = self.split(source)
+        if self.out == "-" or (self.out is None and source == STANDARD):
             if not self.single:
                 raise UsageError("standard output takes one picture", remedy="name a folder with -o")
             return STANDARD
+        if self.out is None:
+            return source.with_name(f"{stem}{self.suffix}{ending}")
         path = Path(self.out).expanduser()
         asked = _ending(path.name, self.endings)
         if self.single and asked and not path.is_dir():
             if self.format and self.endings[asked.lower()] != _format(self.format, self.endings):
                 raise UsageError(f"{path} and --format {self.format} say different things", remedy="leave one out")
             return path
-        if self.single and not path.is_dir() and (is_picture(path) or kind_of(path)):
+        foreign = path.suffix.lower() in FOREIGN
+        if self.single and not path.is_dir() and (is_picture(path) or kind_of(path) or foreign):
             wanted = f"a name that ends in {', '.join(sorted(self.endings))}"
             raise UsageError(f"-o {path} cannot hold this result", expected=wanted)
         if path.is_file():
@@ -256,7 +287,7 @@ class _Naming:
             return path / f"stdin{ending}"
         return path / source.relative_to(root).with_name(stem + ending)
 
-    def _split(self, source: Path) -> tuple[str, str]:
+    def split(self, source: Path) -> tuple[str, str]:
         """The name without its suffix, and the suffix of its result."""
         ending = _ending(source.name, self.endings)
         stem = source.name[: -len(ending)] if ending else source.stem

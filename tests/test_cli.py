@@ -120,6 +120,7 @@ def test_version(gantk: Any) -> None:
         (["models", "show", "photo"], 2, "no model is called 'photo'; did you mean photo-x4"),
         (["models", "import", "no-such.pth"], 3, "no-such.pth"),
         (["models", "import", "x.pth", "--name", "../x"], 2, "'../x' cannot name a model"),
+        (["models", "import", "x.pth", "--name", "photo-x4", "--force"], 2, "called 'photo-x4'; choose another name"),
         (["models", "export", "photo-x4", "pyproject.toml"], 2, "pyproject.toml already exists; add --force"),
         (["data", "check", "no-such-folder"], 3, "no-such-folder is not a folder"),
         (["--plugins-dir", "no-such-folder", "plugins", "list"], 3, "--plugins-dir no-such-folder is not a folder"),
@@ -154,6 +155,29 @@ def test_a_reader_that_leaves_early_is_no_error(arguments: list[str], plugins_di
     assert pouring.stdout is not None and pouring.stderr is not None
     pouring.stdout.close()
     assert (pouring.stderr.read(), pouring.wait(timeout=60)) == ("", 0)
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    gantk = [sys.executable, "-m", "gantoolkit"]
+    with Path("/dev/full").open("wb") as full:
+        command = [*gantk, "plugins", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, "error: cannot write to standard output: No space left on device\n")
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *gantk]
+    for words, code, said in (
+        (["plugins", "list"], 0, ""),
+        (["run", "superres", "-"], 3, "error: standard output is closed\n"),
+    ):
+        done = subprocess.run([*closed, *words], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "ŭ.png").write_bytes(b"")
+    command = [sys.executable, "-m", "gantoolkit", "run", "superres", tmp_path / "ŭ.png"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1:strict"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 3 and r"\u016d.png" in done.stderr and "Traceback" not in done.stderr
 
 
 # ---- training's configuration ----
@@ -248,6 +272,20 @@ def test_models_come_in_are_listed_shown_and_go_out(
     assert code == 0 and (tmp_path / "t.onnx").read_text() == "their net" and "parity" in shown, error
     assert gantk("models", "export", "theirs", tmp_path / "t.onnx")[0] == 2
     assert gantk("models", "export", "theirs", tmp_path / "t.xyz")[0] == 2
+
+
+def test_an_import_does_not_hide_a_model_that_is_on_offer(
+    gantk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gantk_superres import networks
+
+    monkeypatch.setenv("GANTK_HOME", str(tmp_path / "home"))
+    network = networks.build({"arch": "srvgg", "scale": 2, "channels": 8, "convs": 1})
+    torch.save(network.state_dict(), tmp_path / "photo-x4.pth")
+    code, _, error = gantk("models", "import", tmp_path / "photo-x4.pth")
+    assert code == 2 and "choose another name with --name" in error and not (tmp_path / "home").exists()
+    code, shown, _ = gantk("models", "import", tmp_path / "photo-x4.pth", "--name", "a b")
+    assert code == 0 and "next: gantk run superres --model 'a b'\n" in shown
 
 
 def test_a_hostile_file_is_refused_and_not_executed(gantk: Any, tmp_path: Path) -> None:

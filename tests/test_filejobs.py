@@ -111,6 +111,49 @@ def test_results_of_an_earlier_run_are_no_inputs_of_the_next(tree: Path) -> None
     assert targets(plan(["in/c_x4.webp"], None, suffix="_x4")) == ["in/c_x4_x4.webp"]  # named, and so meant
 
 
+def test_a_run_with_another_number_leaves_earlier_results_alone(tree: Path) -> None:
+    for name in ("in/c_x4.webp", "in/c_x2.5.jpg", "in/c_x4_x2.png", "in/_x4.png", "in/e_x9.png"):
+        (tree / name).write_bytes(b"")
+    assert targets(plan(["in"], None, suffix="_x2", force=True)) == ["in/_x4_x2.png", "in/c_x2.webp", "in/e_x9_x2.png"]
+
+
+def test_a_folder_of_results_below_the_inputs_is_none_of_them(tree: Path) -> None:
+    first = plan(["in"], "in/large", suffix="", recursive=True)
+    for job in first:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        job.target.write_bytes(b"")
+    again = plan(["in"], "in/large", suffix="", recursive=True, force=True)
+    assert [job.source for job in again] == [job.source for job in first]
+    assert len(plan(["in"], ".", suffix="_x4", recursive=True, force=True)) == 2 * len(
+        first
+    )  # a folder above is no such
+
+
+def test_what_cannot_be_meant_is_refused(tree: Path) -> None:
+    for inputs, out, suffix, words in (
+        ([""], None, "_x4", "an empty name"),
+        (["a.png"], "", "_x4", "an empty name"),
+        (["a.png"], None, "a/b", "holds a folder"),
+        (["-", "a.png"], None, "_x4", "standard output takes one picture"),
+        (["a.png"], "photo.avif", "_x4", "cannot hold this result"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            plan(inputs, out, suffix=suffix)
+
+
+def test_one_file_by_two_names_is_one_input_and_hidden_folders_hold_none(tree: Path) -> None:
+    (tree / "in/.thumbs").mkdir()
+    (tree / "in/.thumbs/c.png").write_bytes(b"")
+    assert names(expand(["a.png", str(tree / "a.png")], False)) == ["a.png"]
+    assert ".thumbs" not in "".join(names(expand(["in"], True)))
+
+
+def test_links_in_a_circle_fail_alone(tree: Path) -> None:
+    (tree / "loop.png").symlink_to("loop.png")
+    summary = run_jobs(plan(["loop.png", "a.png"], "out", suffix=""), lambda job: {"of": job.source.read_bytes()})
+    assert [result.error is None for result in summary.results] == [False, True]
+
+
 def test_an_existing_result_fails_alone(tree: Path) -> None:
     (tree / "b_x4.JPG").write_bytes(b"mine")
     summary = run_jobs(plan(["a.png", "b.JPG"], None, suffix="_x4"), lambda job: {"size": 1})

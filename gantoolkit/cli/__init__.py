@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from gantoolkit import __version__
-from gantoolkit.errors import GantkError
+from gantoolkit.errors import GantkError, InputError
 
 COMMANDS = {  # name -> module with a `command`, and the line in `gantk --help`
     "run": ("gantoolkit.cli.tasks:run", "Use a task: gantk run superres photo.jpg"),
@@ -88,9 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def call(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; only bugs raise."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _call(list(arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except click.ClickException as error:
         error.show()
@@ -102,13 +107,30 @@ def call(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:  # the reader of our output is gone, as in `gantk … | head`: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        _drop_output()
+        click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
+        return InputError.exit_code
     finally:
         if "torch" in sys.modules:
             from gantoolkit.distributed import leave
 
             leave()
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it arose where standard output is written."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code in (click.echo.__code__, call.__code__)
+
+
+def _drop_output() -> None:
+    """Else Python would try again to print it, and complain, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(arguments: list[str]) -> int:
