@@ -15,6 +15,7 @@ from gantoolkit.images import Picture
 __all__ = ["as_it_came", "spread"]
 
 Apply = Callable[[Picture], Picture]
+BEYOND = 0.05  # that floating point may leave [0, 1], as resampled pictures do, and is clipped
 
 
 def as_it_came(image: Any, apply: Apply) -> Any:
@@ -23,11 +24,12 @@ def as_it_came(image: Any, apply: Apply) -> Any:
     Args:
         image: H×W or H×W×C array (uint8, uint16, or floating point in [0, 1]; C = 1, 2, 3 or 4, an even C ends
             in alpha), a PIL image, a tensor C,H,W or N,C,H,W (uint8, or floating point in [0, 1]), or a
-            `Picture`. What PIL keeps in other ways (palettes, CMYK) comes back as RGB or RGBA.
+            `Picture`. What PIL keeps in other ways (palettes, CMYK) comes back as RGB or RGBA; its mode I is
+            taken for 16 bits.
         apply: gets arrays and tensors of floating point as float32.
 
     Raises:
-        UsageError: another shape or type.
+        UsageError: another shape or type, or values outside the range above that came back as such.
     """
     if isinstance(image, Picture):
         return apply(image)
@@ -55,8 +57,18 @@ def _array(image: np.ndarray, apply: Apply) -> np.ndarray:
     done = apply(Picture(np.ascontiguousarray(pixels[:, :, :colours]), alpha))
     result = done.pixels if done.alpha is None else np.dstack([done.pixels, done.alpha])
     if floating and np.issubdtype(result.dtype, np.floating):
+        if _beyond(pixels) and _beyond(result):  # what becomes numbers of another range is the model's business
+            raise UsageError(
+                "this is not a picture of floating point", expected="floating point in [0, 1]",
+                actual=f"{pixels.min():g} to {pixels.max():g}", remedy="bring it into that range",
+            )  # fmt: skip
         result = result.clip(0, 1).astype(image.dtype)
     return result[:, :, 0] if flat and result.shape[2] == 1 else result
+
+
+def _beyond(values: np.ndarray) -> bool:
+    """Whether values are so far outside [0, 1] that to clip them would be to lose the picture."""
+    return not (values.min() >= -BEYOND and values.max() <= 1 + BEYOND)
 
 
 def _pil(image: Any, apply: Apply) -> Any:
@@ -66,14 +78,28 @@ def _pil(image: Any, apply: Apply) -> Any:
         raise UsageError(
             "this is not a picture", expected="an array, a PIL image or a tensor", actual=type(image).__name__
         )
-    if image.mode in ("I", "I;16B"):  # 16 bits in a wider type, or in the other order of bytes
-        image = Image.fromarray(np.asarray(image).clip(0, 65535).astype(np.uint16))
-    mode = "L" if image.mode == "1" else image.mode
-    if mode not in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
-        mode = "RGBA" if image.has_transparency_data else "RGB"
-    made = Image.fromarray(_array(np.asarray(image if mode == image.mode else image.convert(mode)), apply))
+    if image.mode in ("I", "I;16B"):
+        array = _array(_sixteen_bits(np.asarray(image)), apply)
+        array = array.astype(np.int32) if image.mode == "I" and array.dtype == np.uint16 else array
+    else:
+        mode = "L" if image.mode == "1" else image.mode
+        if mode not in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
+            mode = "RGB"
+        if mode in ("L", "RGB") and image.has_transparency_data:
+            mode += "A"
+        array = _array(np.asarray(image if mode == image.mode else image.convert(mode)), apply)
+    made = Image.fromarray(array)
     made.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return made
+
+
+def _sixteen_bits(values: np.ndarray) -> np.ndarray:
+    """uint16 from a wider type, or from the other order of bytes."""
+    if values.min() < 0 or values.max() > 65535:
+        raise UsageError(
+            "this PIL image has more than 16 bits", expected="0 to 65535", actual=f"{values.min()} to {values.max()}"
+        )
+    return values.astype(np.uint16)
 
 
 def _tensor(image: Tensor, apply: Apply) -> Tensor:

@@ -75,7 +75,7 @@ def read(source: Path | str | bytes | BinaryIO) -> Picture:
         if path.is_dir():
             raise InputError(f"cannot read {path}", expected="a picture", actual="a folder")
         with path.open("rb") as stream, quiet():
-            return _read(stream, str(path))
+            return _read(stream if stream.seekable() else io.BytesIO(stream.read()), str(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -227,9 +227,14 @@ def _to_srgb(image: Any, icc: bytes | None) -> tuple[Any, bytes | None]:
 
 def _decode_deep(stream: BinaryIO, image: Any) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """(pixels, alpha, ICC profile) of a PNG or PPM of more than 8 bits a channel."""
+    if image.format == "PNG":  # EXIF and XMP may follow the pixels; this reads them and skips the pixels
+        image.load_prepare()
+        image.load_end()
     stream.seek(25)
     grey = stream.read(1)[0] in (0, 4) if image.format == "PNG" else image.mode == "I"
     pixels, alpha = _opencv(stream, grey)
+    if grey and "transparency" in image.info:  # the value that is transparent, which OpenCV heeds in colour only
+        alpha = np.where(pixels[..., 0] == image.info["transparency"], 0, 65535).astype(np.uint16)
     if image.format == "PPM" and (top := _maxval(image)) != 65535:
         pixels = np.rint(pixels * np.float32(65535 / top)).astype(np.uint16)
     return pixels, alpha, image.info.get("icc_profile") or None
@@ -260,42 +265,43 @@ def _read_tiff(stream: BinaryIO, name: str) -> Picture:
     from PIL import Image
 
     with tifffile.TiffFile(stream) as file:
+        if file.is_bigtiff and file.byteorder == ">":  # which Pillow takes for a plain TIFF
+            raise InputError(f"cannot decode {name}", expected="little-endian BigTIFF", actual="big-endian BigTIFF")
         page, frames = file.pages.first, len(file.pages)
         _check_header(name, page.imagewidth, page.imagelength, frames)
         deep = page.bitspersample > 8
-        deep_samples = _deep_tiff(stream, page) if deep else None
+        deep_samples = _deep_tiff(stream, page, name) if deep else None
         found = [page.tags.get(code) for code in (encoders.ICC, encoders.XMP)]
         icc, packet = (None if tag is None else bytes(tag.value) for tag in found)
-    exif = Image.Exif()
-    stream.seek(0)
-    exif.load_from_fp(stream)
+        exif = Image.Exif()
+        # Pillow would find the first directory itself, but not in a BigTIFF.
+        exif.endian, exif.bigtiff = file.byteorder, file.is_bigtiff
+        exif.load_from_fp(stream, page.offset)
     unit = {2: 1.0, 3: 2.54}.get(exif.get(0x0128, 2))
     dpi = _dpi([exif.get(tag, 0) * unit for tag in (0x011A, 0x011B)]) if unit else None
-    kept = Image.Exif()
-    for key in encoders.DESCRIPTIVE_TAGS:
-        if key in exif:
-            kept[key] = exif[key]
-    for key in (encoders.EXIF_IFD, encoders.GPS_IFD):
-        if ifd := exif.get_ifd(key):
-            kept.get_ifd(key).update(ifd)
-            kept[key] = ifd
     if deep_samples:
         pixels, alpha, orientation = deep_samples
-        kept[encoders.EXIF_ORIENTATION] = orientation
     else:
-        # Pillow applies a TIFF's orientation itself, and `kept` leaves the tag out.
         stream.seek(0)
         pixels, alpha, icc = _decode(Image.open(stream, formats=("TIFF",)))
+        orientation = 1  # Pillow applies a TIFF's orientation itself
     if exif.get(encoders.EXIF_ORIENTATION, 1) != 1:  # whoever applies it, the picture will be upright
         packet = xmp.upright(packet)
-    block = kept.tobytes().removeprefix(b"Exif\0\0") if len(kept) else None
+    block = encoders.exif_block(exif, orientation)
     return _upright(Picture(pixels, alpha, icc, block, dpi, "TIFF", xmp.of_one_picture(packet)))
 
 
-def _deep_tiff(stream: BinaryIO, page: Any) -> tuple[np.ndarray, np.ndarray | None, int]:
+def _deep_tiff(stream: BinaryIO, page: Any, name: str) -> tuple[np.ndarray, np.ndarray | None, int]:
     """(pixels, alpha, orientation still to apply) of a TIFF page of more than 8 bits a sample."""
+    if page.dtype not in (np.uint16, np.float32):
+        raise InputError(
+            f"cannot decode {name}", expected="samples of 8 or 16 bits, or 32-bit float", actual=page.dtype
+        )
     if page.photometric not in (0, 1, 2):
-        raise ValueError(f"colours of the kind {page.photometric.name} with more than 8 bits")
+        raise InputError(
+            f"cannot decode {name}", expected="grey or RGB where there are more than 8 bits a sample",
+            actual=page.photometric.name,
+        )  # fmt: skip
     channels = 3 if page.photometric == 2 else 1
     planar = page.planarconfig == 2 and page.samplesperpixel > 1
     if page.compression in (1, 8, 32946):  # none, deflate: the rest needs codecs that tifffile does not carry
@@ -306,7 +312,9 @@ def _deep_tiff(stream: BinaryIO, page: Any) -> tuple[np.ndarray, np.ndarray | No
         tag = page.tags.get(encoders.EXIF_ORIENTATION)
         orientation = int(tag.value) if tag else 1
     elif planar:
-        raise ValueError(f"planes compressed with {page.compression.name}")
+        raise InputError(
+            f"cannot decode {name}", expected="planes that are deflated or not compressed", actual=page.compression.name
+        )
     else:  # OpenCV applies the orientation itself
         (pixels, alpha), orientation = _opencv(stream, channels == 1), 1
     if pixels.dtype not in (np.uint16, np.float32):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import platform
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gantoolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def pick_device(name: str = "auto") -> str:
@@ -19,19 +24,32 @@ def pick_device(name: str = "auto") -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available.get(name.split(":")[0], False):
-        have = ", ".join(kind for kind, there in available.items() if there)
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    asked = _parsed(name)
+    if asked is None or (asked.index or 0) >= there.get(asked.type, 0):
+        have = ", ".join(kind if n == 1 else f"{kind}:0 to {kind}:{n - 1}" for kind, n in there.items() if n)
         raise UsageError(f"device {name!r} is not available here", expected=have, remedy="use --device auto")
     return name
 
 
+def _parsed(name: str) -> torch.device | None:
+    """The device as torch reads its name; None where it cannot."""
+    import torch
+
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError):
+        return None
+
+
 def pick_precision(name: str, device: str) -> Literal["fp32", "bf16", "fp16"]:
-    """ "auto" → bf16 where the hardware multiplies it fast, else fp32."""
+    """ "auto" → bf16 where the hardware multiplies it fast, else fp32; any other name is checked.
+
+    Raises:
+        UsageError: no such precision.
+    """
+    if name not in PRECISIONS:
+        raise UsageError("unknown precision", expected=" or ".join(PRECISIONS), actual=repr(name))
     if name != "auto":
         return name  # type: ignore[return-value]
     return "bf16" if fast_bf16(device.split(":")[0]) else "fp32"

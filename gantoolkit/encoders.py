@@ -9,31 +9,35 @@ Every encoder takes `pixels` (H, W, C) with C = 1 grey or 3 RGB, `alpha` (H, W) 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from gantoolkit.errors import UsageError
 
 T = TypeVar("T")
+Tags = dict[int, tuple[str, Sequence[int] | bytes]]  # of a directory of a TIFF: type, values
 
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"
 }  # fmt: skip
 STRIP_BYTES = 1 << 20  # of raw PNG rows that one worker filters and compresses at a time
 SAMPLE_BYTES = 1 << 16
-EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 XMP, ICC = 700, 34675  # tags of a TIFF
 EXIF_ORIENTATION, EXIF_WIDTH, EXIF_HEIGHT = 0x0112, 0xA002, 0xA003
 # What a TIFF's first directory says about the picture; the rest of it describes the file's own layout.
 DESCRIPTIVE_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298)
+OCTETS, TEXT, SHORT, LONG, RATIONAL, RAW = "1B", "2s", "3H", "4I", "5Q", "7s"  # TIFF 6.0, section 2: type, struct code
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,7 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
     Raises:
         UsageError: more than the 4 GiB that a TIFF's offsets reach.
     """
-    from PIL import Image, TiffImagePlugin
+    from PIL import Image
 
     height, width, channels = pixels.shape
     samples = channels + (alpha is not None)
@@ -233,52 +237,36 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
         raise UsageError("TIFF cannot hold this picture: more than 4 GiB", remedy="use --format png")
     stream.write(b"\0" * (stream.tell() % 2))  # directories lie on even offsets
 
-    octets, text, short, long, rational, raw = (
-        "1B",
-        "2s",
-        "3H",
-        "4I",
-        "5Q",
-        "7s",
-    )  # TIFF 6.0, section 2: type, struct code
-    tags: dict[int, tuple[str, Sequence[int] | bytes]] = {
-        256: (long, [width]),
-        257: (long, [height]),
-        258: (short, [8 * pixels.dtype.itemsize] * samples),
-        259: (short, [8]),  # deflate
-        262: (short, [2 if channels == 3 else 1]),  # RGB, or grey with black at zero
-        273: (long, list(accumulate(sizes[:-1], initial=8))),
-        277: (short, [samples]),
-        278: (long, [_strip_rows(pixels, alpha)]),
-        279: (long, sizes),
-        284: (short, [1]),  # samples of a pixel side by side
-        317: (short, [2 if integers else 1]),
-        339: (short, [1 if integers else 3] * samples),
+    tags: Tags = {
+        256: (LONG, [width]),
+        257: (LONG, [height]),
+        258: (SHORT, [8 * pixels.dtype.itemsize] * samples),
+        259: (SHORT, [8]),  # deflate
+        262: (SHORT, [2 if channels == 3 else 1]),  # RGB, or grey with black at zero
+        273: (LONG, list(accumulate(sizes[:-1], initial=8))),
+        277: (SHORT, [samples]),
+        278: (LONG, [_strip_rows(pixels, alpha)]),
+        279: (LONG, sizes),
+        284: (SHORT, [1]),  # samples of a pixel side by side
+        317: (SHORT, [2 if integers else 1]),
+        339: (SHORT, [1 if integers else 3] * samples),
     }
     if alpha is not None:
-        tags[338] = short, [2]  # not multiplied in
+        tags[338] = SHORT, [2]  # not multiplied in
     if meta.dpi:
         x, y = (1000 << 32 | round(1000 * dots) for dots in meta.dpi)  # little-endian: numerator first
-        tags |= {282: (rational, [x]), 283: (rational, [y]), 296: (short, [2])}
+        tags |= {282: (RATIONAL, [x]), 283: (RATIONAL, [y]), 296: (SHORT, [2])}
     if meta.icc:
-        tags[ICC] = raw, meta.icc
+        tags[ICC] = RAW, meta.icc
     if meta.xmp:
-        tags[XMP] = octets, meta.xmp
+        tags[XMP] = OCTETS, meta.xmp
     if meta.exif:
         exif = Image.Exif()
-        exif.load(b"Exif\0\0" + meta.exif)
-        for tag in DESCRIPTIVE_TAGS:
-            if tag in exif:
-                tags[tag] = text, str(exif[tag]).encode() + b"\0"
-        for tag in (EXIF_IFD, GPS_IFD):
-            if values := exif.get_ifd(tag):
-                directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II", group=tag)
-                for key, value in values.items():
-                    directory[key] = value
-                offset = stream.tell()
-                block = directory.tobytes(offset)
-                stream.write(block + b"\0" * (len(block) % 2))
-                tags[tag] = long, [offset]
+        with _as_far_as_it_goes():
+            exif.load(b"Exif\0\0" + meta.exif)
+        told, directories = _exif_tags(exif, stream.tell())
+        tags |= told
+        stream.write(directories)
 
     offset = stream.tell()
     stream.write(_tiff_directory(tags, offset))
@@ -287,7 +275,54 @@ def encode_tiff(stream: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, 
     stream.seek(0, os.SEEK_END)
 
 
-def _tiff_directory(tags: Mapping[int, tuple[str, Sequence[int] | bytes]], offset: int) -> bytes:
+def exif_block(exif: Any, orientation: int) -> bytes | None:
+    """What a TIFF's `Image.Exif` says of the picture as a block of its own, None for nothing."""
+    tags, directories = _exif_tags(exif, 8)
+    if orientation != 1:
+        tags[EXIF_ORIENTATION] = SHORT, [orientation]
+    offset = 8 + len(directories)
+    return b"II*\0" + struct.pack("<I", offset) + directories + _tiff_directory(tags, offset) if tags else None
+
+
+def _exif_tags(exif: Any, offset: int) -> tuple[Tags, bytes]:
+    """(tags for the first directory, the directories that they point to, which are to lie at the even `offset`)."""
+    from PIL import TiffImagePlugin, TiffTags
+
+    tags: Tags = {}
+    directories = b""
+    with _as_far_as_it_goes():
+        for tag in DESCRIPTIVE_TAGS:
+            if tag in exif:
+                tags[tag] = TEXT, _text(exif[tag]) + b"\0"
+        for tag in (EXIF_IFD, GPS_IFD):
+            directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II", group=tag)
+            for key, value in exif.get_ifd(tag).items():
+                if key == INTEROP_IFD:  # an offset in the file that this came from
+                    continue
+                if isinstance(value, str):
+                    directory.tagtype[key] = TiffTags.ASCII
+                directory[key] = _text(value) if isinstance(value, str) else value
+            if len(directory):
+                block = directory.tobytes(offset + len(directories))
+                tags[tag] = LONG, [offset + len(directories)]
+                directories += block + b"\0" * (len(block) % 2)
+    return tags, directories
+
+
+def _text(value: Any) -> bytes:
+    """Text byte for byte as the file had it: Pillow reads it as Latin-1, whatever it is, and writes ASCII only."""
+    return value if isinstance(value, bytes) else str(value).encode("latin-1")
+
+
+@contextlib.contextmanager
+def _as_far_as_it_goes() -> Iterator[None]:
+    """What Pillow cannot read of broken EXIF, where it warns and raises anything at all, does not stop a picture."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _tiff_directory(tags: Tags, offset: int) -> bytes:
     """TIFF 6.0, section 2: entries in the order of their tags, then the values that are over four bytes."""
     entries, values = struct.pack("<H", len(tags)), b""
     offset += 2 + 12 * len(tags) + 4

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +68,7 @@ def to_onnx(
 
     Args:
         network: maps one tensor (and `others`) to one tensor; exported in evaluation mode and fp32, and left as it was.
-        path: the file to write, replaced as a whole or not at all.
+        path: the file to write, replaced as a whole or not at all; its folder is made where it is missing.
         example: an input, for its fixed axes; a dynamic batch axis is traced with two of it.
         input_name: name of the graph's input.
         output_name: name of the graph's output.
@@ -77,13 +79,16 @@ def to_onnx(
         tolerance: largest absolute difference allowed.
 
     Raises:
-        UsageError: when the name ends in something else than .onnx, or the packages for it are not installed.
+        UsageError: when the name ends in something else than .onnx or is a folder's, or the packages for it are not
+            installed.
         InputError: when the network cannot be exported, the outputs differ, or the file cannot be written.
     """
-    if Path(path).suffix.lower() != ".onnx":
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
         raise UsageError(f"{path}: unknown format", expected="a name that ends in .onnx")
     for name in ("onnx", "onnxscript"):
         _needed(name, "onnx")
+    _make_room(path)
     axes = dynamic.get(input_name, {})
     if 0 in axes and example.shape[0] == 1:
         example = torch.cat([example, example])  # a traced size of one would become a constant
@@ -107,8 +112,20 @@ def to_onnx(
             problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {problem}") from error
         parity = _compared(network, serialised, check_sizes, tolerance, list(others.values()))
-    write_atomically(Path(path), serialised)
+    write_atomically(path, serialised)
     return parity
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder of a file; what stands in the way is said before the long work, and not after it."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", expected="the name of a file", remedy="choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}", remedy="choose another folder") from error
 
 
 def _open(name: str, example: Tensor) -> dict[int, str]:

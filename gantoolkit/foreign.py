@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantoolkit.errors import InputError
+from gantoolkit.errors import InputError, UsageError
 
-__all__ = ["fitted", "shapes", "tensors"]
+__all__ = ["fits", "fitted", "shapes", "tensors"]
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -26,7 +26,7 @@ def tensors(path: Path, supported: str, within: Sequence[str] = ()) -> dict[str,
         within: keys under which the weights may lie, the preferred first; else they are at the top.
 
     Raises:
-        InputError: it cannot be read, asks to run code, or holds something else than tensors.
+        InputError: it cannot be read, asks to run code, or holds something else than tensors of real numbers.
     """
     content = _read(path, supported)
     for key in within:
@@ -38,7 +38,22 @@ def tensors(path: Path, supported: str, within: Sequence[str] = ()) -> dict[str,
     for name, value in content.items():
         if not isinstance(value, Tensor):
             raise InputError(f"{path}: entry {name!r} is no tensor", expected=supported)
+        if odd := _oddity(value):
+            raise InputError(
+                f"{path}: entry {name!r} is no plain tensor of real numbers",
+                actual=odd,
+                remedy="save the weights anew, dense and in fp32",
+            )
     return {str(name): value for name, value in content.items()}
+
+
+def _oddity(value: Tensor) -> str | None:
+    """What keeps a tensor from being turned into fp32 as it is; None for most."""
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix("torch.")
+    if value.is_complex() or value.is_quantized:
+        return str(value.dtype).removeprefix("torch.")
+    return "nested" if value.is_nested else "no numbers, shapes alone" if value.is_meta else None
 
 
 def _read(path: Path, supported: str) -> object:
@@ -82,12 +97,16 @@ def shapes(
             raise ValueError("a size of zero")
         with torch.device("meta"):
             return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
-    except (RuntimeError, ValueError, OverflowError) as error:
+    except UsageError as error:  # made for whoever typed the config; here it came from a file
+        raise InputError(
+            f"{source}: {error.what}", expected=error.expected, actual=error.actual, remedy=error.remedy
+        ) from error
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{source}: an impossible network {config}", expected=supported) from error
 
 
-def fitted(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in fp32, in the network's order, once all names and shapes are its own and all numbers finite.
+def fits(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mapping[str, Tensor]) -> None:
+    """See that all names and shapes are the network's own.
 
     Raises:
         InputError: the first weight that does not fit.
@@ -100,6 +119,15 @@ def fitted(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mappin
                 expected=wanted.get(name, "no such weight"),
                 actual=found.get(name, "no such weight"),
             )
+
+
+def fitted(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in fp32, in the network's order, once all names and shapes are its own and all numbers finite.
+
+    Raises:
+        InputError: the first weight that does not fit, or is not finite.
+    """
+    fits(source, config, wanted, state)
     made = {name: state[name].to(torch.float32).contiguous() for name in wanted}
     for name, value in made.items():
         if not value.isfinite().all():

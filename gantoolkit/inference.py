@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gantoolkit import devices
+from gantoolkit.errors import UsageError
 
 __all__ = ["Backend", "Inference"]
 
@@ -24,7 +25,7 @@ class Inference:
         network: in eval mode; maps one or more tensors to one. It is moved to the device.
         export: writes the network to a path as ONNX; called for the other runtimes, whose file is kept beside the
             user's models.
-        device: as in `gantk run`; the other runtimes take and give tensors in main memory.
+        device: as in `gantk run`; the other runtimes run on the CPU, and take and give tensors in main memory.
         precision: "auto" picks what is fastest here.
         backend: what runs the network.
 
@@ -35,7 +36,7 @@ class Inference:
             faster arithmetic would coarsen them.
 
     Raises:
-        UsageError: a device or a runtime that is not there.
+        UsageError: a device or a runtime that is not there, or a precision or backend that does not exist.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class Inference:
         precision: str = "auto",
         backend: Backend = "torch",
     ) -> None:
-        self.device = devices.pick_device(device if backend == "torch" else "cpu")
+        if backend not in get_args(Backend):
+            raise UsageError("unknown backend", expected=" or ".join(get_args(Backend)), actual=repr(backend))
+        found = devices.pick_device(device)  # whatever runs it: a name that means nothing is a mistake
+        self.device = found if backend == "torch" else "cpu"
         self.precision = devices.pick_precision(precision, self.device)
         self.network = network.requires_grad_(False)
         if backend == "torch":

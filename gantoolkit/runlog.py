@@ -50,7 +50,7 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
         data: its content, or what writes it to a stream.
 
     Raises:
-        InputError: the folder cannot be written or the disk is full; nothing is left behind.
+        InputError: the folder is missing or cannot be written, or the disk is full; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -63,7 +63,7 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
+            raise _unwritten(path, error) from error
         raise
 
 
@@ -313,8 +313,19 @@ def _later(row: Mapping[str, Any], nimg: int, step: int) -> bool:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
+    """For what belongs to a run, which makes its own folder and can be resumed."""
     return InputError(
         f"cannot write {path}",
         actual=error.strerror or str(error),
         remedy="free space or make the folder writable, then run the same command again to resume",
     )
+
+
+def _unwritten(path: Path, error: OSError) -> InputError:
+    """For any other file."""
+    what = f"cannot write {path}"
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return InputError(f"{what}: there is no folder {path.parent}", remedy="make it, or write elsewhere")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{what}: it is a folder", expected="the name of a file")
+    return InputError(what, actual=error.strerror or str(error), remedy="free space or make the folder writable")

@@ -115,6 +115,29 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"the old one"
 
 
+def test_the_folder_of_the_file_is_made(tmp_path: Path) -> None:
+    to_onnx(compact(), tmp_path / "deep" / "er" / "net.onnx", EXAMPLE)
+    assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["net.onnx"]
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(torch.onnx, "export", work)
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.onnx is a folder, expected the name of a file"):
+        to_onnx(compact(), tmp_path / "folder.onnx", EXAMPLE)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cannot write .*net\.onnx.*; choose another folder"):
+        to_onnx(compact(), tmp_path / "file" / "net.onnx", EXAMPLE)
+    monkeypatch.setattr("gantoolkit.export.os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"Permission denied; choose another folder"):
+        to_onnx(compact(), tmp_path / "net.onnx", EXAMPLE)
+
+
 def test_broken_files_and_wrong_inputs_are_input_errors(exported: tuple[nn.Module, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported[1].read_bytes()[:200])

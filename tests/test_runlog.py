@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -209,6 +210,18 @@ def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path, monkey
     with pytest.raises(InputError, match="No space left"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in ("gone/x.json", "file/x.json"):
+        folder = (tmp_path / place).parent
+        with pytest.raises(InputError, match=rf"cannot write .*there is no folder {re.escape(str(folder))}; make it"):
+            write_atomically(tmp_path / place, b"new")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="it is a folder, expected the name of a file"):
+        write_atomically(tmp_path / "folder", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_numbers_are_those_worth_a_curve() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -96,11 +97,13 @@ def import_model(file: Path, name: str | None, task: str, force: bool) -> None:
     from gantoolkit.plugins import current
 
     folder = import_folder(name or file.stem)
+    if folder.name in {entry.name for entry in current().models()}:  # of any task: `find` looks at imported ones first
+        raise UsageError(f"a plugin brings a model called {folder.name!r}", remedy="choose another name with --name")
     if folder.exists() and not force:
         raise UsageError(f"there is a model called {folder.name!r}", remedy="add --force to replace it, or --name")
     model = current().task(task).import_model(file)
     model.save(folder, half=False, force=force)
-    click.echo(f"imported to {folder}\nnext: gantk run {task} --model {folder.name}")
+    click.echo(f"imported to {folder}\nnext: gantk run {task} --model {shlex.quote(folder.name)}")
 
 
 @models.command("export")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 from gantk_superres import colour, networks
-from gantoolkit import export, tiling
+from gantoolkit import export, foreign, tiling
 from gantoolkit.adapt import as_it_came, spread
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import UsageError
 from gantoolkit.images import Picture
 from gantoolkit.inference import Backend, Inference
 from gantoolkit.model import MAIN, Model
@@ -38,8 +39,8 @@ class Enlarger:
         backend: what runs the network; onnx and openvino export it first.
 
     Raises:
-        UsageError: a scale or detail out of range, or a device that is not there.
-        InputError: weights that do not fit the network that the model describes.
+        UsageError: a scale, detail or tile out of range, or a device that is not there.
+        InputError: the model describes no network, or one that its weights do not fit.
     """
 
     def __init__(
@@ -53,10 +54,7 @@ class Enlarger:
         tile: int = 0,
         backend: Backend = "torch",
     ) -> None:
-        if scale is not None and not 0 < scale <= LARGEST:
-            raise UsageError("the scale is out of range", expected=f"above 0, at most {LARGEST:g}", actual=scale)
-        if not 0 <= detail <= 1:
-            raise UsageError("detail is out of range", expected="0 (fidelity) to 1 (adversarial)", actual=detail)
+        _check(scale, detail, tile)
         self.name, self.tile = model.name, tile or None
         self.network = _network(model, detail)
         self.scale = float(scale or self.network.scale)
@@ -108,7 +106,7 @@ class Enlarger:
             large = resize_array(large, size)
         alpha = picture.alpha
         if alpha is not None:
-            alpha = resize_array(alpha[:, :, None], size)[:, :, 0]
+            alpha = _opacity(resize_array(alpha[:, :, None], size)[:, :, 0])
         return replace(picture, pixels=large, alpha=alpha)
 
     def size(self, size: Sequence[int]) -> tuple[int, int]:
@@ -132,14 +130,32 @@ def export_onnx(model: Model, target: Path, detail: float = 0.5) -> Any:
     return export.to_onnx(_network(model, detail), target, torch.zeros(1, 3, 32, 32))
 
 
+def _check(scale: Any, detail: Any, tile: Any) -> None:
+    """The numbers of an enlarger, which come from code too, where no command line has looked at them."""
+    if scale is not None and not (isinstance(scale, Real) and 0 < float(scale) <= LARGEST):
+        raise UsageError(
+            "the scale is out of range", expected=f"a number above 0, at most {LARGEST:g}", actual=repr(scale)
+        )
+    if not (isinstance(detail, Real) and 0 <= float(detail) <= 1):
+        raise UsageError("detail is out of range", expected="0 (fidelity) to 1 (adversarial)", actual=repr(detail))
+    if not (isinstance(tile, Integral) and int(tile) >= 0):
+        raise UsageError("the tile is out of range", expected="a whole number, 0 or more", actual=repr(tile))
+
+
 def _network(model: Model, detail: float) -> networks.Upscaler:
     """The model's network in eval mode, between its two sets of weights."""
+    state, source = weights(model, detail), f"the model {model.name}"
+    # on no device first: a config edited by hand may ask for more than there is memory
+    wanted = foreign.shapes(source, model.config, networks.build, "a network of the task superres")
+    foreign.fits(source, model.config, wanted, state)
     network = networks.build(model.config)
-    try:
-        network.load_state_dict(weights(model, detail))
-    except RuntimeError as error:
-        raise InputError(f"the weights of the model {model.name} do not fit its network: {error}") from error
+    network.load_state_dict(state)
     return network.eval()
+
+
+def _opacity(alpha: np.ndarray) -> np.ndarray:
+    """Alpha in its range: the kernel overshoots at edges, and only integers are clipped as they are rounded."""
+    return alpha.clip(0, 1) if np.issubdtype(alpha.dtype, np.floating) else alpha
 
 
 def _grey(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

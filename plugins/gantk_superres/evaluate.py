@@ -17,6 +17,7 @@ from gantk_superres.options import EvalOptions
 from gantoolkit import images, metrics
 from gantoolkit.data import pictures_in
 from gantoolkit.errors import InputError, UsageError
+from gantoolkit.features import EfficientNetLite0
 from gantoolkit.metrics import MetricCard
 from gantoolkit.model import find
 from gantoolkit.resample import resize_array
@@ -109,7 +110,7 @@ def _truth(file: Path, scale: int, crop: int) -> np.ndarray:
     """A picture as H×W×3 uint8, cut at the right and the bottom to sizes that the scale divides."""
     truth = rgb(file)
     height, width = (side // scale * scale for side in truth.shape[:2])
-    least = metrics.SSIM_WINDOW + 2 * crop
+    least = max(metrics.SSIM_WINDOW, EfficientNetLite0.min_size) + 2 * crop
     if min(height, width) < least:
         raise InputError(
             f"{file} is too small to be measured",

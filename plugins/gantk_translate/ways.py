@@ -13,8 +13,8 @@ from torch import nn
 from gantk_translate import networks
 from gantk_translate.sides import Side
 from gantk_translate.task import OTHER_WAY
-from gantoolkit import export
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit import export, foreign
+from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
 
 LEAST = 8  # sizes are brought up to multiples of it: reflection needs something to reflect
@@ -50,11 +50,11 @@ def choose(model: Model, direction: str | None) -> Way:
     if back:
         sides.reverse()
         built = {**built, "planes": list(reversed(built["planes"]))}
+    source, state = f"the model {model.name}", dict(model.weights[OTHER_WAY if back else MAIN])
+    wanted = foreign.shapes(source, built, networks.build_generator, "a generator of the task translate")
+    foreign.fits(source, built, wanted, state)
     generator = networks.build_generator(built)
-    try:
-        generator.load_state_dict(dict(model.weights[OTHER_WAY if back else MAIN]))
-    except RuntimeError as error:
-        raise InputError(f"the weights of the model {model.name} do not fit its network: {error}") from error
+    generator.load_state_dict(state)
     return Way(generator.eval(), *sides)
 
 

@@ -85,6 +85,7 @@ def test_other_things_are_refused(enlarger: Enlarger, bad: Any) -> None:
 )
 def test_pil_images_come_back_as_such(enlarger: Enlarger, mode: str, out: str) -> None:
     image = Image.fromarray(photo(9, 7)).convert(mode)
+    image = image.point(lambda value: value * (1 / 255)) if mode == "F" else image
     image.info["icc_profile"] = b"profile"
     large = enlarger(image)
     assert (large.mode, large.size) == (out, (28, 36))
@@ -102,7 +103,7 @@ def test_pil_images_of_sixteen_bits_keep_their_tones(enlarger: Enlarger, mode: s
     )
     assert given.mode == mode
     large = enlarger(given)
-    assert large.mode == "I;16" and np.array_equal(np.asarray(large), np.asarray(usual))
+    assert large.mode == ("I" if mode == "I" else "I;16") and np.array_equal(np.asarray(large), np.asarray(usual))
 
 
 def test_pil_palettes_with_a_transparent_colour_get_alpha(enlarger: Enlarger) -> None:
@@ -305,17 +306,43 @@ def test_detail_interpolates_the_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"scale": 0}, {"scale": -2}, {"scale": 16.5}, {"detail": 1.01}, {"detail": -0.1}, {"device": "abacus"}]
-)
+    "options",
+    [
+        {"scale": 0}, {"scale": -2}, {"scale": 16.5}, {"scale": float("nan")}, {"scale": "2"}, {"detail": 1.01},
+        {"detail": -0.1}, {"detail": "1"}, {"tile": -5}, {"tile": 2.5}, {"device": "abacus"}, {"device": "cpu:x"},
+        {"device": "abacus", "backend": "onnx"}, {"precision": "fp8"}, {"backend": "tensorrt"},
+    ],
+)  # fmt: skip
 def test_options_out_of_range(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=str(next(iter(options.values())))):
         Enlarger(tiny.model(), **options)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Enlarger(tiny.model(), scale=np.float32(2), tile=np.int64(8)).size((4, 5)) == (8, 10)
 
 
 def test_weights_that_do_not_fit_are_an_input_error() -> None:
     model = Model("superres", tiny.CONFIG | {"channels": 16}, {MAIN: tiny.state()}, name="mixed up")
-    with pytest.raises(InputError, match=r"mixed up do not fit"):
+    with pytest.raises(
+        InputError, match=r"mixed up: weight head\.weight does not fit .* expected \(16, 3, 3, 3\)"
+    ) as no:
         Enlarger(model)
+    assert len(str(no.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": "4"}, {"scale": 2.5}, {"scale": -1}, {"channels": None}, {"channels": 0}, {"channels": 10**9},
+        {"blocks": [1]}, {"arch": "foo"}, {"bogus": 1},
+    ],
+)  # fmt: skip
+def test_a_config_that_describes_no_network_is_an_input_error(changes: dict[str, Any]) -> None:
+    model = Model("superres", tiny.CONFIG | changes, {MAIN: tiny.state()}, name="by hand")
+    with pytest.raises(InputError, match=r"the model by hand: .*") as caught:
+        Enlarger(model)
+    assert len(str(caught.value)) < 250
 
 
 # ---- alpha ----
@@ -332,6 +359,13 @@ def test_hidden_colours_do_not_bleed(bicubic: Enlarger) -> None:
     assert 0 < large[:, :, 3].mean() < 255
     inside = resize_array(image[:, :, 3:], (128, 128))[:, :, 0]
     assert np.abs(large[:, :, 3].astype(int) - inside).max() <= 1
+
+
+def test_alpha_in_floating_point_stays_in_its_range(bicubic: Enlarger) -> None:
+    alpha = np.zeros((12, 14), np.float32)
+    alpha[4:8, 4:8] = 1
+    large = bicubic.picture(Picture(np.full((12, 14, 3), 0.5, np.float32), alpha=alpha)).alpha
+    assert large is not None and large.dtype == np.float32 and (large.min(), large.max()) == (0, 1)
 
 
 def test_spread_leaves_visible_pixels_alone() -> None:

@@ -117,6 +117,11 @@ def test_folders_within_folders_grey_and_deep_pictures(truths: dict[str, np.ndar
     assert one == other
 
 
+def test_the_smallest_picture_that_passes_can_be_measured(truths: dict[str, np.ndarray], capsys: Any) -> None:
+    Image.fromarray(photo(24, 24)).save("least.png")
+    assert values(evaluated("least.png", "-m", "model", capsys=capsys)["bicubic"])["EffLite0-PD"] > 0
+
+
 def test_a_constant_picture_is_reached_exactly(truths: dict[str, np.ndarray], capsys: Any) -> None:
     Image.new("RGB", (48, 48), (90, 120, 150)).save("flat.png")
     figures = values(evaluated("flat.png", "-m", "model", capsys=capsys)["bicubic"])
@@ -130,7 +135,8 @@ def test_a_constant_picture_is_reached_exactly(truths: dict[str, np.ndarray], ca
         (("nowhere.png",), 3, "nowhere.png"),
         (("bad.png",), 3, "bad.png"),
         (("hr", "bad.png"), 3, "bad.png"),
-        (("small.png",), 3, "small.png is too small to be measured, expected at least 20 pixels"),
+        (("small.png",), 3, "small.png is too small to be measured, expected at least 24 pixels"),
+        (("small.png", "--crop", "2"), 3, "small.png is too small to be measured, expected at least 20 pixels"),
         (("hr", "--crop", "40"), 3, "--crop"),
         (("empty",), 3, "no pictures in empty"),
         (("hr", "--vs", "bicubik"), 2, "bicubik"),

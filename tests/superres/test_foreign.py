@@ -136,6 +136,9 @@ def test_an_unknown_network_is_named(tmp_path: Path) -> None:
         (lambda s: s.update({"body.2.bias": torch.zeros(5)}), r"body.2.bias.*expected \(8,\), got \(5,\)"),
         (lambda s: s.update({"body.2.bias": torch.full((8,), torch.nan)}), "not finite"),
         (lambda s: s.update({"step": 3}), "no tensor"),
+        (lambda s: s.update({"body.2.weight": s["body.2.weight"].to_sparse()}), "body.2.weight.*got sparse_coo"),
+        (lambda s: s.update({"body.2.bias": s["body.2.bias"] + 1j}), "body.2.bias.*got complex64"),
+        (lambda s: s.update({"body.2.bias": s["body.2.bias"].to("meta")}), "body.2.bias.*got no numbers"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message: str) -> None:

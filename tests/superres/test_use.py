@@ -274,7 +274,7 @@ def test_models_by_name_folder_and_run(gantk: Run, models: Path, capsys: pytest.
     mixed.save(Path("mixed"))
     assert call(["run", "superres", "a.png", "-m", "mixed", "-f"]) == 3
     errors = lines(capsys)
-    assert len(errors) == 1 and "do not fit" in errors[0]
+    assert len(errors) == 1 and "does not fit" in errors[0]
 
 
 def test_a_network_that_gives_no_numbers_fails_file_by_file(gantk: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,7 +339,7 @@ def test_style_where_it_belongs_and_nowhere_else(tmp_path: Any) -> None:
 def test_weights_that_do_not_fit_or_are_no_numbers() -> None:
     model = tiny.model()
     wider = Model("translate", model.config | {"generator": model.config["generator"] | {"channels": 8}}, model.weights)
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="does not fit"):
         Translator(wider)
     for built in (tiny.RESIDUAL, tiny.RESNET, {**tiny.RESIDUAL, "compose": "multiply"}):
         broken = tiny.model(built)
