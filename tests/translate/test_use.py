@@ -216,13 +216,14 @@ def test_the_sample_is_translated_and_shown(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["residual", "resnet", "lines"])
+@pytest.mark.parametrize("kind", ["residual", "resnet", "lines", "unet"])
 def test_twelve_megapixels_stay_below_one_and_a_half_gigabytes(kind: str, tmp_path: Path) -> None:
     """The peak of the process, as the kernel counts it, with networks as wide as those that are trained."""
     built = {
         "residual": {**tiny.ATTENTIVE, "channels": 32, "blocks": 2, "levels": 4, "patch": 2},
         "resnet": {"arch": "resnet", "channels": 64, "blocks": 1, "norm": "instance"},
         "lines": {**tiny.ATTENTIVE, "channels": 32, "levels": 4, "patch": 2, "compose": "multiply"},
+        "unet": {"arch": "unet", "channels": 64, "blocks": 8, "norm": "batch"},
     }[kind]
     folder = tiny.saved(tmp_path / "m", built=built, size=128)
     images.write(Picture(photo(3000, 4000)), tmp_path / "large.png")
