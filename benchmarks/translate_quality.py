@@ -6,8 +6,8 @@ The data is a recipe of the plugin (`python -m gantk_translate.recipes`), built 
 coloured drawing, split by symbol; satellite → relief map, split by region; or day → a night that is made, split by
 photograph. Games that learn from pairs see them. The others see sides without partners: source pictures of one half of
 the training part and target pictures of the other (every second drawing or photograph; of the maps every second strip
-of 30° of longitude). All are measured on the same
-held-out pairs, as a user gets them: whole pictures, averaged weights.
+of 30° of longitude). All are measured on the same held-out pairs, as a user gets them: whole pictures, averaged
+weights.
 
 Each row is a training in a process of its own, which an interrupted call goes on with, and its evaluation, done once;
 so rows can be computed one by one, and `--table` prints what there is. CPU minutes add up those of parts that ended.
@@ -133,7 +133,8 @@ def halves(files: Sequence[Path], data: str) -> tuple[list[Path], list[Path]]:
     if data == "line-art":
         return list(files[::2]), list(files[1::2])
     if data == "day-night":
-        return tuple([file for file in files if int(file.name[:4]) % 2 == half] for half in (0, 1))  # type: ignore[return-value]
+        even, odd = ([file for file in files if int(file.name[:4]) % 2 == half] for half in (0, 1))
+        return even, odd
     found: tuple[list[Path], list[Path]] = ([], [])
     for file in files:
         left = int(file.name[1:5])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gantoolkit.errors import InputError, UsageError
 
-__all__ = ["fits", "fitted", "shapes", "tensors"]
+__all__ = ["filled", "fitted", "shapes", "tensors"]
 
 Shapes = dict[str, tuple[int, ...]]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def tensors(path: Path, supported: str, within: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -105,7 +106,34 @@ def shapes(
         raise InputError(f"{source}: an impossible network {config}", expected=supported) from error
 
 
-def fits(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mapping[str, Tensor]) -> None:
+def filled(
+    source: str,
+    config: Mapping[str, Any],
+    build: Callable[[Mapping[str, Any]], Network],
+    supported: str,
+    state: Mapping[str, Tensor],
+) -> Network:
+    """The network that a configuration describes, with these weights, in eval mode.
+
+    Its shapes are looked at first: a configuration that was edited by hand may ask for more than there is memory.
+
+    Args:
+        source: what the weights are from, for errors.
+        config: of the network.
+        build: makes it.
+        supported: what it has to be, in words.
+        state: its weights by name.
+
+    Raises:
+        InputError: no network has that configuration, or the first weight that does not fit.
+    """
+    _fits(source, config, shapes(source, config, build, supported), state)
+    network = build(config)
+    network.load_state_dict(dict(state))
+    return network.eval()
+
+
+def _fits(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mapping[str, Tensor]) -> None:
     """See that all names and shapes are the network's own.
 
     Raises:
@@ -127,7 +155,7 @@ def fitted(source: str, config: Mapping[str, Any], wanted: Shapes, state: Mappin
     Raises:
         InputError: the first weight that does not fit, or is not finite.
     """
-    fits(source, config, wanted, state)
+    _fits(source, config, wanted, state)
     made = {name: state[name].to(torch.float32).contiguous() for name in wanted}
     for name, value in made.items():
         if not value.isfinite().all():

@@ -144,13 +144,8 @@ def _check(scale: Any, detail: Any, tile: Any) -> None:
 
 def _network(model: Model, detail: float) -> networks.Upscaler:
     """The model's network in eval mode, between its two sets of weights."""
-    state, source = weights(model, detail), f"the model {model.name}"
-    # on no device first: a config edited by hand may ask for more than there is memory
-    wanted = foreign.shapes(source, model.config, networks.build, "a network of the task superres")
-    foreign.fits(source, model.config, wanted, state)
-    network = networks.build(model.config)
-    network.load_state_dict(state)
-    return network.eval()
+    supported = "a network of the task superres"
+    return foreign.filled(f"the model {model.name}", model.config, networks.build, supported, weights(model, detail))
 
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:

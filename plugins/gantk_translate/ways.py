@@ -50,12 +50,8 @@ def choose(model: Model, direction: str | None) -> Way:
     if back:
         sides.reverse()
         built = {**built, "planes": list(reversed(built["planes"]))}
-    source, state = f"the model {model.name}", dict(model.weights[OTHER_WAY if back else MAIN])
-    wanted = foreign.shapes(source, built, networks.build_generator, "a generator of the task translate")
-    foreign.fits(source, built, wanted, state)
-    generator = networks.build_generator(built)
-    generator.load_state_dict(state)
-    return Way(generator.eval(), *sides)
+    state, supported = model.weights[OTHER_WAY if back else MAIN], "a generator of the task translate"
+    return Way(foreign.filled(f"the model {model.name}", built, networks.build_generator, supported, state), *sides)
 
 
 def to_onnx(network: nn.Module, target: Path, planes: int, multiple: int, styled: bool) -> export.Parity:
