@@ -186,7 +186,8 @@ class Classifier:
             held = model.name or "the model"
             raise InputError(f"{held} holds no classifier", expected=f"a model of {TASK!r}", actual=repr(model.task))
         height, width, channels = model.config["shape"]
-        made = cls((height, width, channels), model.config["classes"], model.config["fitted"])
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
+            made = cls((height, width, channels), model.config["classes"], model.config["fitted"])
         made._network.load_state_dict(model.weights["model"])
         return made
 

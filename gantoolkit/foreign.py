@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,15 +95,17 @@ def shapes(
         InputError: no network has that configuration.
     """
     try:
-        if any(type(value) is int and value < 1 for value in config.values()):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights without a number, torch says that it cannot draw them
+            found = {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
+        if any(0 in shape for shape in found.values()):
             raise ValueError("a size of zero")
-        with torch.device("meta"):
-            return {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
+        return found
     except UsageError as error:  # made for whoever typed the config; here it came from a file
         raise InputError(
             f"{source}: {error.what}", expected=error.expected, actual=error.actual, remedy=error.remedy
         ) from error
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise InputError(f"{source}: an impossible network {config}", expected=supported) from error
 
 
@@ -115,7 +118,8 @@ def filled(
 ) -> Network:
     """The network that a configuration describes, with these weights, in eval mode.
 
-    Its shapes are looked at first: a configuration that was edited by hand may ask for more than there is memory.
+    The caller's random numbers stay where they are, though a new network draws its weights. Its shapes are looked at
+    first: a configuration that was edited by hand may ask for more than there is memory.
 
     Args:
         source: what the weights are from, for errors.
@@ -128,7 +132,8 @@ def filled(
         InputError: no network has that configuration, or the first weight that does not fit.
     """
     _fits(source, config, shapes(source, config, build, supported), state)
-    network = build(config)
+    with torch.random.fork_rng(devices=[]):
+        network = build(config)
     network.load_state_dict(dict(state))
     return network.eval()
 

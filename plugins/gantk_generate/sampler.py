@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gantk_generate import networks
 from gantk_generate.latents import mean_latent, truncate
-from gantoolkit import devices, export
+from gantoolkit import devices, export, foreign
 from gantoolkit.errors import UsageError
 from gantoolkit.model import MAIN, Model
 from gantoolkit.scan import Fit
@@ -32,6 +32,9 @@ class Sampler:
         classes: names of the classes, () for a model without.
         size: height and width of a picture; channels: 1 for grey, 3 for colour.
         fit: how pictures of other shapes came to that size when it learnt.
+
+    Raises:
+        InputError: a config that describes no network, or weights that do not fit it.
     """
 
     def __init__(self, model: Model, device: str = "auto", precision: str = "fp32") -> None:
@@ -41,9 +44,9 @@ class Sampler:
         self.device = torch.device(devices.pick_device(device))
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         self.dtype = dtypes[devices.pick_precision(precision, self.device.type)]
-        self.generator: Any = networks.build_generator(config)
-        self.generator.load_state_dict(model.weights[MAIN])
-        self.generator.to(self.device).eval().requires_grad_(False)
+        source, supported = f"the model {model.name}", "a generator of the task generate"
+        self.generator: Any = foreign.filled(source, config, networks.build_generator, supported, model.weights[MAIN])
+        self.generator.to(self.device).requires_grad_(False)
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.arch: str = config["arch"]
         self.latent: int = config["latent"]

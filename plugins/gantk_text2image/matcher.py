@@ -155,7 +155,8 @@ class Matcher:
                     actual=actual,
                     remedy="name another folder to fit a new one",
                 )
-        made = cls(size, texts.from_dict(kept["encoder"]), kept["fitted"])
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are replaced
+            made = cls(size, texts.from_dict(kept["encoder"]), kept["fitted"])
         for name, network in made.networks.items():
             own = {key.removeprefix(f"{name}."): value for key, value in model.weights[MAIN].items()}
             try:

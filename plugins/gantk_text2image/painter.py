@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.generator import TextGenerator
-from gantoolkit import devices, export, texts
+from gantoolkit import devices, export, foreign, texts
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import MAIN, Model
 
@@ -43,17 +43,20 @@ class Painter:
         self.device = torch.device(devices.pick_device(device))
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         self.dtype = dtypes[devices.pick_precision(precision, self.device.type)]
+        source, supported = f"the model {model.name}", "a model of the task text2image"
         try:
-            built = model.config["generator"]
-            self.size, self.latent = int(built["size"]), int(built["latent"])
-            self.encoder = texts.from_dict(model.config["encoder"])
-            self.generator, self.reader = TextGenerator(**built), self.encoder.network()
-            for network, weights in ((self.generator, MAIN), (self.reader, TEXT)):
-                network.load_state_dict(model.weights[weights])
-                network.to(self.device).eval().requires_grad_(False)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            built, told = model.config["generator"], model.config["encoder"]
+            self.encoder = texts.from_dict(told)
+            drawing, reading = model.weights[MAIN], model.weights[TEXT]
+        except (KeyError, TypeError, ValueError) as error:
             why = " ".join(str(error).split())[:200]
-            raise InputError(f"weights and config of the model {model.name} do not fit together: {why}") from error
+            raise InputError(f"{source}: weights and config do not fit together: {why}", expected=supported) from error
+        self.generator = foreign.filled(source, built, lambda config: TextGenerator(**config), supported, drawing)
+        named = {"encoder": told["encoder"]}  # its words would make a long message
+        self.reader = foreign.filled(source, named, lambda _: self.encoder.network(), supported, reading)
+        for network in (self.generator, self.reader):
+            network.to(self.device).requires_grad_(False)
+        self.size, self.latent = int(built["size"]), int(built["latent"])
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(
