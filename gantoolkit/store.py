@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from gantoolkit.errors import InputError
@@ -19,6 +20,10 @@ Problem = tuple[str, str]  # file, what is wrong
 class Store:
     """The visible files of a folder or a zip, by relative names with `/`. Picklable; safe after a fork.
 
+    Args:
+        root: the folder or the zip.
+        files: of a folder, the names to read, where they are known; else all files are looked for.
+
     Attributes:
         root: the folder or the zip.
         files: names of all files, sorted; hidden ones (`.x`, `__MACOSX`) are left out.
@@ -29,13 +34,15 @@ class Store:
         InputError: no such source, or neither a folder nor a readable zip.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: Iterable[str] | None = None) -> None:
         self.root = root
-        self.files: list[str] = []
+        self.files: list[str] = sorted(files or ())
         self.folders: set[str] = set()
         self.problems: list[Problem] = []
         self._open: tuple[int, zipfile.ZipFile] | None = None
-        self._unpacked = root.is_dir()
+        self._unpacked = files is not None or root.is_dir()
+        if files is not None:
+            return
         try:
             if self._unpacked:
                 self._walk()

@@ -116,6 +116,7 @@ class Classic:
                 bbox_params=boxes if located else None,
                 keypoint_params=A.KeypointParams("xy", remove_invisible=False) if located else None,
                 additional_targets={"alpha": "mask"},
+                is_check_shapes=False,  # a sample's parts have one size: whoever read it saw to that
                 mask_interpolation=cv2.INTER_NEAREST,  # between two class ids lies a third class
             )
         compose.set_random_state(self._numpy, self._python)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import islice
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -71,48 +72,90 @@ class Portions:
         self.size = round(rows * min(2.0, SPELL / max(seconds, 1e-6)))
 
 
-def local(job: Job, rows: Sequence[Row], fewest: int, workers: int) -> Generator[list[Outcome], None, None]:
-    """Outcomes by this many processes; by this process itself if there is one worker, or one row.
+class Engine:
+    """Runs workers: `outcomes` of rows, in any order.
 
     Args:
         job: what workers are told.
-        rows: to make.
-        fewest: that are best made together.
-        workers: processes.
-
-    Raises:
-        GantkError: a worker died.
-        Exception: a bug in the work.
+        workers: how many.
     """
-    workers = min(workers, len(rows))
-    portions = Portions(rows, fewest, workers)
-    if workers == 1:
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self.job, self.workers = job, workers
+
+    def start(self) -> None:
+        """Start what takes time, while there is something else to do; `outcomes` does it if nobody did."""
+
+    def outcomes(self, rows: Sequence[Row], fewest: int) -> Generator[list[Outcome], None, None]:
+        """A list of outcomes for each portion that is done.
+
+        Args:
+            rows: to make.
+            fewest: that are best made together.
+
+        Raises:
+            GantkError: a worker died.
+            Exception: a bug in the work.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the workers; harmless when called twice."""
+
+
+class Local(Engine):
+    """Processes of this machine; this process itself if there is one worker."""
+
+    def __init__(self, job: Job, workers: int) -> None:
+        super().__init__(job, workers)
+        self.pool: ProcessPoolExecutor | None = None
+
+    def start(self) -> None:
+        if self.workers == 1 or self.pool is not None:
+            return
+        self.pool = ProcessPoolExecutor(self.workers, processes(), _start, (self.job,))
+        with suppress(BrokenProcessPool):  # the next one who asks is told
+            for _ in range(self.workers):  # a worker is not started before there is something to do
+                self.pool.submit(os.getpid)
+
+    def outcomes(self, rows: Sequence[Row], fewest: int) -> Generator[list[Outcome], None, None]:
+        self.start()
+        portions = Portions(rows, fewest, self.workers)
+        yield from self._alone(portions) if self.pool is None else self._together(portions, self.pool)
+
+    def _alone(self, portions: Portions) -> Generator[list[Outcome], None, None]:
         devices.hold_memory()
-        work = Worker(job)
+        work = Worker(self.job)
         before = set_threads()
         try:
             for portion in portions:
                 yield work(portion)
         finally:
             set_threads(*before)
-        return
-    pool = ProcessPoolExecutor(workers, processes(), _start, (job,))
-    try:
-        left = iter(portions)
-        waiting: set[Future[tuple[list[Outcome], float]]] = set()
-        while True:
-            waiting |= {pool.submit(_work, portion) for portion in islice(left, workers * AHEAD - len(waiting))}
-            if not waiting:
-                return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                outcomes, seconds = future.result()
-                portions.took(len(outcomes), seconds)
-                yield outcomes
-    except BrokenProcessPool as error:
-        raise GantkError(DIED, remedy="the same command goes on where this one stopped; try fewer --workers") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def _together(self, portions: Portions, pool: ProcessPoolExecutor) -> Generator[list[Outcome], None, None]:
+        try:
+            left = iter(portions)
+            waiting: set[Future[tuple[list[Outcome], float]]] = set()
+            while True:
+                room = self.workers * AHEAD - len(waiting)
+                waiting |= {pool.submit(_work, portion) for portion in islice(left, room)}
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    outcomes, seconds = future.result()
+                    portions.took(len(outcomes), seconds)
+                    yield outcomes
+        except BrokenProcessPool as error:
+            remedy = "the same command goes on where this one stopped; try fewer --workers"
+            raise GantkError(DIED, remedy=remedy) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
 
 
 def prepare(policy: str, workers: int) -> None:
@@ -166,50 +209,49 @@ def _work(portion: Sequence[Row]) -> tuple[list[Outcome], float]:
     return _worker(portion), time.perf_counter() - started
 
 
-def ray(job: Job, rows: Sequence[Row], fewest: int, workers: int) -> Generator[list[Outcome], None, None]:
-    """Outcomes by Ray Data: in the cluster that `RAY_ADDRESS` names, else by one that is started here and ends here.
+class Ray(Engine):
+    """Ray Data: in the cluster that `RAY_ADDRESS` names, else in one that is started here and ends here.
 
     Data, models and the result have to be at the same paths on all of its machines.
-
-    Args:
-        job, rows, fewest, workers: as of `local`.
-
-    Raises:
-        UsageError: Ray is not installed.
-        GantkError: a worker died.
-        Exception: a bug in the work.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise UsageError("--engine ray needs Ray", remedy="install it with: pip install 'gantoolkit[ray]'")
-    # no report home, no bars beside ours, and no log but what ends the work
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers stand back behind all other processes
-    import ray as cluster
-    from ray import data as distributed
 
-    running = cluster.is_initialized()
-    own: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False}
-    if os.environ.get("RAY_ADDRESS"):
-        own = {}
-    if not running:
-        cluster.init(log_to_driver=False, logging_level=logging.ERROR, **own)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        distributed.DataContext.get_current().enable_progress_bars = False
-        items = [{"rows": pickle.dumps(portion)} for portion in Portions(rows, fewest, workers)]
-        made = distributed.from_items(items, override_num_blocks=len(items)).map_batches(
-            _RayWorker,
-            fn_constructor_args=(job, Path.cwd()),
-            batch_size=1,
-            compute=distributed.ActorPoolStrategy(size=min(workers, len(items))),
-        )
-        for row in made.iter_rows():
-            yield pickle.loads(row["outcomes"])
-    except cluster.exceptions.ActorDiedError as error:
-        raise GantkError(DIED, remedy="the same command goes on where this one stopped") from error
-    finally:
+    def outcomes(self, rows: Sequence[Row], fewest: int) -> Generator[list[Outcome], None, None]:
+        """As `Engine.outcomes`.
+
+        Raises:
+            UsageError: Ray is not installed.
+        """
+        if importlib.util.find_spec("ray") is None:
+            raise UsageError("--engine ray needs Ray", remedy="install it with: pip install 'gantoolkit[ray]'")
+        # no report home, no bars beside ours, and no log but what ends the work
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers stand back behind all other processes
+        import ray as cluster
+        from ray import data as distributed
+
+        running = cluster.is_initialized()
+        own: dict[str, Any] = {"num_cpus": self.workers + 1, "include_dashboard": False}
+        if os.environ.get("RAY_ADDRESS"):
+            own = {}
         if not running:
-            cluster.shutdown()
+            cluster.init(log_to_driver=False, logging_level=logging.ERROR, **own)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        try:
+            distributed.DataContext.get_current().enable_progress_bars = False
+            items = [{"rows": pickle.dumps(portion)} for portion in Portions(rows, fewest, self.workers)]
+            made = distributed.from_items(items, override_num_blocks=len(items)).map_batches(
+                _RayWorker,
+                fn_constructor_args=(self.job, Path.cwd()),
+                batch_size=1,
+                compute=distributed.ActorPoolStrategy(size=min(self.workers, len(items))),
+            )
+            for row in made.iter_rows():
+                yield pickle.loads(row["outcomes"])
+        except cluster.exceptions.ActorDiedError as error:
+            raise GantkError(DIED, remedy="the same command goes on where this one stopped") from error
+        finally:
+            if not running:
+                cluster.shutdown()
 
 
 class _RayWorker:
@@ -223,4 +265,4 @@ class _RayWorker:
         return {"outcomes": [pickle.dumps(self.work(pickle.loads(rows))) for rows in batch["rows"]]}
 
 
-ENGINES = {"local": local, "ray": ray}
+ENGINES: dict[str, type[Engine]] = {"local": Local, "ray": Ray}

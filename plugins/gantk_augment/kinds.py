@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +100,16 @@ class Source:
         """What `Sink.finish` has to know of an original: its name, its label and what else the data set says of it."""
         return {"file": self.names[index], "label": self.labels[index]}
 
+    def made(self, folder: Path, lines: Sequence[Mapping[str, Any]]) -> Source:
+        """The samples of a result, by lines of its manifest; nothing else in the folder is looked at."""
+        names, labels = tuple(line["file"] for line in lines), [line["label"] for line in lines]
+        told = self._told([line["annotation"] for line in lines])
+        return replace(self, store=Store(folder, names), base="", names=names, labels=labels, **told)
+
+    def _told(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What this layout keeps of samples besides, from what `row` says of each."""
+        return {}
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of names, annotations and contents. Of a folder it reads every file, once."""
@@ -125,6 +135,9 @@ class Table(Source):
     def row(self, index: int) -> dict[str, Any]:
         return {**super().row(index), "columns": dict(self.rows[index])}
 
+    def _told(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {"rows": [row["columns"] for row in rows]}
+
     @property
     def places(self) -> list[str]:
         """The columns that by their names and numbers say where something is in the picture: nothing moves them."""
@@ -147,6 +160,9 @@ class Coco(Source):
     def row(self, index: int) -> dict[str, Any]:
         told = {"image": dict(self.images[index]), "annotations": [dict(a) for a in self.annotations[index]]}
         return {**super().row(index), **told}
+
+    def _told(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {"images": [row["image"] for row in rows], "annotations": [row["annotations"] for row in rows]}
 
     def sample(self, index: int) -> Sample:
         name, said = self.names[index], coco.size_of(self.images[index])
@@ -174,6 +190,9 @@ class Pairs(Source):
 
     def row(self, index: int) -> dict[str, Any]:
         return {**super().row(index), "mask": self.masks[index]}
+
+    def _told(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {"masks": [row["mask"] for row in rows]}
 
     def palette(self, index: int) -> bytes | None:
         return codec.palette(self.raw(self.masks[index]))

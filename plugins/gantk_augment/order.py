@@ -6,9 +6,10 @@ import importlib.metadata as metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantk_augment import manifest
@@ -31,19 +32,26 @@ class Order:
 
     Attributes:
         rows: what is to be made, by index.
-        header: of the manifest; two commands with one header make the same tree.
         settings: policy → what it is made from.
         policies: made from them, in this process.
+        suffix: of the files of samples that come from no picture.
+        describe: gives the header; it may read all the data.
         expected: index → the files' hashes, where they are known beforehand.
         notes: what the user should know, in lines.
     """
 
     rows: list[Row]
-    header: dict[str, Any]
     settings: Mapping[str, Mapping[str, Any]]
     policies: Mapping[str, Policy]
+    suffix: str
+    describe: Callable[[], Mapping[str, Any]]
     expected: dict[int, dict[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        """Of the manifest, as a reader of it will see it; two commands with one header make the same tree."""
+        return json.loads(json.dumps(self.describe()))
 
     @property
     def together(self) -> int:
@@ -85,25 +93,32 @@ def ordered(options: RunOptions, source: Source) -> Order:
     if all(row.policy == ORIGINAL for row in rows):
         notes += ("nothing new is asked for: each class has as many pictures already",) if amount.per_class else ()
     notes += _left_behind(source, [policies[name] for name in {row.policy for row in rows} - {ORIGINAL}])
-    header = {
+    suffix = _usual_suffix(source)
+    told = {
+        "policy": options.policy,
+        "multiply": 1.0 if amount == Amount() else amount.multiply,
+        "per_class": amount.per_class,
+        "balance": amount.balance,
+        "gan_share": share if options.policy == "both" else None,
+        "originals": options.originals,
+        "seed": options.seed,
+    }
+    return Order(rows, settings, policies, suffix, partial(_header, source, settings, told, suffix), notes=notes)
+
+
+def _header(
+    source: Source, settings: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any], suffix: str
+) -> dict[str, Any]:
+    return {
         "manifest": manifest.VERSION,
         "versions": _versions(),
         "data": {"kind": source.kind, "pictures": len(source.names), "fingerprint": source.fingerprint},
         "policies": settings,
         "models": _models(settings),
-        "options": {
-            "policy": options.policy,
-            "multiply": 1.0 if amount == Amount() else amount.multiply,
-            "per_class": amount.per_class,
-            "balance": amount.balance,
-            "gan_share": share if options.policy == "both" else None,
-            "originals": options.originals,
-            "seed": options.seed,
-        },
-        "suffix": _usual_suffix(source),
+        "options": options,
+        "suffix": suffix,
         "tables": sorted(source.sink.finish(())),
     }
-    return Order(rows, _plain(header), settings, policies, notes=notes)
 
 
 def _of_the_new(share: float, amount: Amount, source: Source) -> float:
@@ -153,7 +168,8 @@ def repeated(options: RunOptions, source: Source) -> Order:
     notes: tuple[str, ...] = ()
     if changed := [f"{k} {v}" for k, v in header["versions"].items() if _versions().get(k) != v]:
         notes = (f"the manifest was made with {', '.join(changed)}, which is not what is here: files may differ",)
-    return Order(rows, header, settings, policies, expected, notes)
+    suffix = str(header.get("suffix") or _usual_suffix(source))
+    return Order(rows, settings, policies, suffix, lambda: header, expected, notes)
 
 
 def _refuse_unlabelled(options: RunOptions, source: Source) -> None:
@@ -229,10 +245,5 @@ def _models(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _usual_suffix(source: Source) -> str:
     """That of most pictures, for those that come from none."""
-    counts = Counter(PurePosixPath(name).suffix.lower() for name in source.names)
+    counts = Counter(os.path.splitext(name)[1].lower() for name in source.names)  # noqa: PTH122 - for each picture
     return min(counts, key=lambda suffix: (-counts[suffix], suffix))
-
-
-def _plain(header: Mapping[str, Any]) -> dict[str, Any]:
-    """As a reader of the manifest will see it, so that both compare."""
-    return json.loads(json.dumps(header))

@@ -64,14 +64,25 @@ def run(options: RunOptions, console: Console) -> int:
         packing.discard(folder)  # in case that its removal was what was interrupted
         console.say(f"{options.out} is complete already")
         return 0
-    tree = Tree(folder, order.header, options.force)
+    job = Job(source, folder, order.settings, order.suffix, plugins.current().found_by)
+    workers = min(options.workers or engines.cores(), len(order.rows))
+    with closing(engines.ENGINES[options.engine](job, workers)) as engine:
+        if not folder.is_dir() or not any(folder.iterdir()):  # all is still to do
+            engine.start()  # and the header, which reads all the data, is made meanwhile
+        return _done(order, source, Tree(folder, order.header, options.force), engine, options, console)
+
+
+def _done(
+    order: Order, source: Source, tree: Tree, engine: engines.Engine, options: RunOptions, console: Console
+) -> int:
+    """The order, or what of it can be done; the exit code."""
     work = _Work(order, source, tree, options, console)
     with closing(tree):
-        work.make()
+        work.make(engine)
         if work.stop:
-            kept = f"{len(tree.done.lines):,} of {len(order.rows):,} pictures are kept in {folder}"
+            kept = f"{len(tree.done.lines):,} of {len(order.rows):,} pictures are kept in {tree.folder}"
             raise Interrupted(f"interrupted: {kept}", remedy="the same command goes on from there")
-        work.finish(format)
+        work.finish(packing.format_of(options))
     return work.report()
 
 
@@ -148,19 +159,15 @@ class _Work:
     sheet: Path | None = None
     started: float = field(default_factory=time.perf_counter)
 
-    def make(self) -> None:
+    def make(self, engine: engines.Engine) -> None:
         """All rows that are not done yet, until a signal or a full disk ends it."""
         todo = [row for row in self.order.rows if row.index not in self.tree.done.lines]
         if (kept := len(self.order.rows) - len(todo)) and todo:
             self.console.say(f"going on: {kept:,} of {len(self.order.rows):,} pictures are done")
         if not todo:
             return
-        workers = self.options.workers or engines.cores()
-        suffix = self.order.header["suffix"]
-        job = Job(self.source, self.tree.folder, self.order.settings, suffix, plugins.current().found_by)
-        outcomes = engines.ENGINES[self.options.engine](job, todo, self.order.together, workers)
         with (
-            closing(outcomes),
+            closing(engine.outcomes(todo, self.order.together)) as outcomes,
             self.stop,
             self.console.progress(len(todo), "pictures", "making pictures") as bar,
         ):
@@ -195,7 +202,7 @@ class _Work:
         try:
             self.tree.finish(self.source.sink)
             try:
-                self.sheet = _sheet(self.order, self.tree, self.options.out, self.options.force)
+                self.sheet = _sheet(self.order, self.source, self.tree, self.options.out, self.options.force)
             except (InputError, UsageError) as error:  # the place beside the result may not be ours
                 self.console.warn(f"no sheet: {error}")
             if format != "folder":
@@ -245,7 +252,7 @@ class _Work:
         return 4 if failures else 0
 
 
-def _sheet(order: Order, tree: Tree, out: Path, force: bool) -> Path | None:
+def _sheet(order: Order, source: Source, tree: Tree, out: Path, force: bool) -> Path | None:
     """A picture of new samples from all over the result, with their targets drawn in; None where there are none.
 
     It lies beside the result: among class folders it would be a picture without a class.
@@ -255,16 +262,13 @@ def _sheet(order: Order, tree: Tree, out: Path, force: bool) -> Path | None:
         UsageError: another file has its name, and it is not to be replaced.
     """
     from gantk_augment.preview import overlay
-    from gantk_augment.source import open_source
 
     new = [row for row in order.rows if row.policy != ORIGINAL and row.index in tree.done.lines]
     if not new:
         return None
-    made = open_source(tree.folder)
-    places = {made.base + name: index for index, name in enumerate(made.names)}
     some = [new[int(i)] for i in np.linspace(0, len(new) - 1, min(SHEET, len(new)))]
-    files = [manifest.parse(tree.done.lines[row.index])["file"] for row in some]
-    tiles = [_small(overlay(made.sample(places[file]))) for file in files if file in places]
+    made = source.made(tree.folder, [manifest.parse(tree.done.lines[row.index]) for row in some])
+    tiles = [_small(overlay(made.sample(index))) for index in range(len(made))]
     out = out.resolve()  # "." has no name
     target = out.with_name(f"{out.name}-sheet.png")
     sheet = io.BytesIO()

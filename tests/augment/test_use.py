@@ -42,6 +42,21 @@ def test_originals_new_ones_a_manifest_and_a_sheet(tmp_path: Path, data: Path, n
     assert any(f"gantk eval augment {data}" in line for line in console.said)
 
 
+@pytest.mark.parametrize("layout", [data_sets.class_folders, data_sets.csv_table, data_sets.coco, data_sets.pairs])
+def test_samples_by_lines_of_the_manifest_are_those_of_the_whole_result(tmp_path: Path, layout: Any) -> None:
+    data = layout(tmp_path / "data")
+    assert grow(data, tmp_path / "out", policy="classic", recipe="photo")[0] == 0
+    lines = rows(tmp_path / "out")
+    made, whole = open_source(data).made(tmp_path / "out", lines), open_source(tmp_path / "out")
+    places = {whole.base + name: index for index, name in enumerate(whole.names)}
+    assert len(made) == len(whole) == len(lines)
+    for index, line in enumerate(lines):
+        one, other = made.sample(index), whole.sample(places[line["file"]])
+        np.testing.assert_array_equal(one.picture, other.picture)
+        np.testing.assert_array_equal(one.mask, other.mask)
+        assert one.label == other.label and repr(one.things) == repr(other.things)
+
+
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, data: Path, noise: Path) -> None:
     code, console = grow(data, tmp_path / "out", noise, dry_run=True, per_class=5)
     assert code == 0 and not (tmp_path / "out").exists()
