@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -113,7 +114,9 @@ class Local(Engine):
     def start(self) -> None:
         if self.workers == 1 or self.pool is not None:
             return
-        self.pool = ProcessPoolExecutor(self.workers, processes(), _start, (self.job,))
+        # what does not fit into a pipe (64 KiB) keeps us waiting for each worker's imports
+        told = zlib.compress(pickle.dumps(self.job), 1)
+        self.pool = ProcessPoolExecutor(self.workers, processes(), _start, (told,))
         with suppress(BrokenProcessPool):  # the next one who asks is told
             for _ in range(self.workers):  # a worker is not started before there is something to do
                 self.pool.submit(os.getpid)
@@ -141,6 +144,7 @@ class Local(Engine):
                 room = self.workers * AHEAD - len(waiting)
                 waiting |= {pool.submit(_work, portion) for portion in islice(left, room)}
                 if not waiting:
+                    pool.shutdown(wait=False)  # they end while the result is finished
                     return
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -150,8 +154,9 @@ class Local(Engine):
         except BrokenProcessPool as error:
             remedy = "the same command goes on where this one stopped; try fewer --workers"
             raise GantkError(DIED, remedy=remedy) from error
-        finally:
+        except BaseException:  # whoever stops listening has them write no more
             self.close()
+            raise
 
     def close(self) -> None:
         if self.pool is not None:
@@ -177,15 +182,15 @@ def processes(needed: Sequence[str] = ()) -> ForkServerContext:
 _worker: Worker | None = None
 
 
-def _start(job: Job) -> None:
-    """Begin as a worker: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
+def _start(told: bytes) -> None:
+    """Begin as the worker of a packed `Job`: Ctrl-C is the parent's business; without one there is nothing to do."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _worker = _settled(job)
+    _worker = _settled(pickle.loads(zlib.decompress(told)))
 
 
 def _end_with(parent: Any) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,9 @@ def test_workers_freeze_what_they_are_forked_with(tmp_path: Path) -> None:
     plugins.use(plugins.discover())
     source = open_source(data_sets.class_folders(tmp_path / "data", each=2))
     job = Job(source, tmp_path, {}, ".png", plugins.current().found_by)
-    with ProcessPoolExecutor(1, engines.processes(), engines._start, (job,)) as pool:
-        assert pool.submit(gc.get_freeze_count).result() > 10_000
+    with closing(engines.Local(job, 2)) as engine:
+        engine.start()
+        assert engine.pool is not None and engine.pool.submit(gc.get_freeze_count).result() > 10_000
 
 
 @pytest.mark.slow
