@@ -18,6 +18,7 @@ import torch
 
 from gantk_augment import classic, recipes
 from gantk_augment.classic import Classic
+from gantoolkit import devices
 from gantoolkit.errors import InputError
 from gantoolkit.samples import Made, Policy, Request, Sample, Thing
 
@@ -220,6 +221,7 @@ def test_parameters_of_a_known_transform() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_cost_over_the_bare_pipeline_is_small(name: str, presets: dict[str, Classic]) -> None:
+    devices.hold_memory()  # as in a run
     policy, sample = presets[name], Sample(cv2.GaussianBlur(noise(256, 256), (0, 0), 3))
     (compose, _), ratios = policy._compose(False, False), []
 
