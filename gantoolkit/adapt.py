@@ -18,7 +18,7 @@ Apply = Callable[[Picture], Picture]
 BEYOND = 0.05  # that floating point may leave [0, 1], as resampled pictures do, and is clipped
 
 
-def as_it_came(image: Any, apply: Apply) -> Any:
+def as_it_came(image: Any, apply: Apply, *, unit: bool = True) -> Any:
     """`apply` to one image, which is returned as what it came as.
 
     Args:
@@ -27,20 +27,21 @@ def as_it_came(image: Any, apply: Apply) -> Any:
             `Picture`. What PIL keeps in other ways (palettes, CMYK) comes back as RGB or RGBA; its mode I is
             taken for 16 bits.
         apply: gets arrays and tensors of floating point as float32.
+        unit: floating point is a picture, in [0, 1] on both sides; else numbers are passed on as they are.
 
     Raises:
-        UsageError: another shape or type, or values outside the range above that came back as such.
+        UsageError: another shape or type, or values outside the range above.
     """
     if isinstance(image, Picture):
         return apply(image)
     if isinstance(image, Tensor):
-        return _tensor(image, apply)
+        return _tensor(image, apply, unit)
     if isinstance(image, np.ndarray):
-        return _array(image, apply)
-    return _pil(image, apply)
+        return _array(image, apply, unit)
+    return _pil(image, apply, unit)
 
 
-def _array(image: np.ndarray, apply: Apply) -> np.ndarray:
+def _array(image: np.ndarray, apply: Apply, unit: bool) -> np.ndarray:
     flat = image.ndim == 2
     pixels = image[:, :, None] if flat else image
     floating = np.issubdtype(image.dtype, np.floating)
@@ -52,17 +53,17 @@ def _array(image: np.ndarray, apply: Apply) -> np.ndarray:
             actual=f"{image.dtype} {'×'.join(map(str, image.shape))}",
         )
     pixels = np.ascontiguousarray(pixels, np.float32 if floating else None)
+    if floating and unit and _beyond(pixels):
+        raise UsageError(
+            "this is not a picture of floating point", expected="floating point in [0, 1]",
+            actual=f"{pixels.min():g} to {pixels.max():g}", remedy="bring it into that range",
+        )  # fmt: skip
     colours = pixels.shape[2] - (pixels.shape[2] % 2 == 0)
     alpha = pixels[:, :, colours] if colours < pixels.shape[2] else None
     done = apply(Picture(np.ascontiguousarray(pixels[:, :, :colours]), alpha))
     result = done.pixels if done.alpha is None else np.dstack([done.pixels, done.alpha])
     if floating and np.issubdtype(result.dtype, np.floating):
-        if _beyond(pixels) and _beyond(result):  # what becomes numbers of another range is the model's business
-            raise UsageError(
-                "this is not a picture of floating point", expected="floating point in [0, 1]",
-                actual=f"{pixels.min():g} to {pixels.max():g}", remedy="bring it into that range",
-            )  # fmt: skip
-        result = result.clip(0, 1).astype(image.dtype)
+        result = (result.clip(0, 1) if unit else result).astype(image.dtype)
     return result[:, :, 0] if flat and result.shape[2] == 1 else result
 
 
@@ -71,7 +72,7 @@ def _beyond(values: np.ndarray) -> bool:
     return not (values.min() >= -BEYOND and values.max() <= 1 + BEYOND)
 
 
-def _pil(image: Any, apply: Apply) -> Any:
+def _pil(image: Any, apply: Apply, unit: bool) -> Any:
     from PIL import Image
 
     if not isinstance(image, Image.Image):
@@ -79,7 +80,7 @@ def _pil(image: Any, apply: Apply) -> Any:
             "this is not a picture", expected="an array, a PIL image or a tensor", actual=type(image).__name__
         )
     if image.mode in ("I", "I;16B"):
-        array = _array(_sixteen_bits(np.asarray(image)), apply)
+        array = _array(_sixteen_bits(np.asarray(image)), apply, unit)
         array = array.astype(np.int32) if image.mode == "I" and array.dtype == np.uint16 else array
     else:
         mode = "L" if image.mode == "1" else image.mode
@@ -87,7 +88,7 @@ def _pil(image: Any, apply: Apply) -> Any:
             mode = "RGB"
         if mode in ("L", "RGB") and image.has_transparency_data:
             mode += "A"
-        array = _array(np.asarray(image if mode == image.mode else image.convert(mode)), apply)
+        array = _array(np.asarray(image if mode == image.mode else image.convert(mode)), apply, unit)
     made = Image.fromarray(array)
     made.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return made
@@ -102,7 +103,7 @@ def _sixteen_bits(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint16)
 
 
-def _tensor(image: Tensor, apply: Apply) -> Tensor:
+def _tensor(image: Tensor, apply: Apply, unit: bool) -> Tensor:
     if image.ndim not in (3, 4) or not (image.is_floating_point() or image.dtype == torch.uint8):
         raise UsageError(
             "this tensor is not a picture",
@@ -111,7 +112,7 @@ def _tensor(image: Tensor, apply: Apply) -> Tensor:
         )
     batch = image.detach()[None] if image.ndim == 3 else image.detach()
     wide = batch.float() if batch.is_floating_point() else batch
-    done = [_array(one.permute(1, 2, 0).cpu().numpy(), apply) for one in wide]
+    done = [_array(one.permute(1, 2, 0).cpu().numpy(), apply, unit) for one in wide]
     made = torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in done]).contiguous()
     made = made.to(image.device, image.dtype)
     return made if image.ndim == 4 else made[0]

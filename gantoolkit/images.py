@@ -43,7 +43,8 @@ def format_for(target: Path | str | None, format: str | None = None) -> str:
     suffix = f".{format.lower().lstrip('.')}" if format else Path(target or "").suffix.lower()
     if suffix not in WRITABLE:
         what = f"unknown picture format {format!r}" if format else f"no picture format for {target}"
-        raise UsageError(what, expected=", ".join(sorted(WRITABLE)), remedy="choose one with --format")
+        remedy = "choose one with --format" if format else "let its name end in one of them"
+        raise UsageError(what, expected=", ".join(sorted(WRITABLE)), remedy=remedy)
     return WRITABLE[suffix]
 
 

@@ -58,8 +58,11 @@ def test_pil_numbers_of_a_wide_type_come_back_as_such() -> None:
     ],
 )
 def test_floating_point_of_another_range_is_no_picture(image: Any) -> None:
+    def work(picture: Picture) -> Picture:
+        raise AssertionError("it is refused before the work")
+
     with pytest.raises(UsageError, match=r"expected floating point in \[0, 1\], got .* to "):
-        as_it_came(image, same)
+        as_it_came(image, work)
 
 
 def test_overshoot_is_clipped() -> None:
@@ -69,7 +72,7 @@ def test_overshoot_is_clipped() -> None:
     assert wild.tolist() == [[0, 0.5, 1]]
 
 
-def test_numbers_of_a_model_that_makes_something_else_of_them_pass() -> None:
+def test_numbers_that_are_no_pictures_pass_as_they_are() -> None:
     given = torch.tensor([[[-1000.0, 0.0, 3000.0]]])
-    made = as_it_came(given, lambda picture: replace(picture, pixels=(picture.pixels > -500).astype(np.uint8)))
-    assert made.tolist() == [[[0, 1, 1]]]
+    made = as_it_came(given, lambda picture: replace(picture, pixels=picture.pixels * 2), unit=False)
+    assert made.tolist() == [[[-2000, 0, 6000]]]

@@ -127,7 +127,9 @@ class Translator:
             from PIL import Image
 
             image = Image.fromarray(np.array(image))
-        return as_it_came(image, self.picture)
+        # the sides know which numbers they take
+        unit = depths.uses_all(self.source) and depths.uses_all(self.target)
+        return as_it_came(image, self.picture, unit=unit)
 
     def planes(self, planes: np.ndarray) -> np.ndarray:
         """(C, H, W) float32 as the network sees it -> (C', H, W) float32, in [-1, 1]."""

@@ -107,6 +107,15 @@ def test_arrays_with_units_answer_in_the_targets_type_and_range() -> None:
         translator(photo())
 
 
+def test_tensors_with_units_are_neither_refused_nor_clipped() -> None:
+    side = Side("array", 1, "float32", -10, 30)
+    translator = Translator(tiny.model(source=side, target=side), precision="fp32")
+    values = np.random.default_rng(0).uniform(-10, 30, (16, 24, 1)).astype(np.float32)
+    made = translator(torch.from_numpy(values).permute(2, 0, 1))
+    np.testing.assert_allclose(made.permute(1, 2, 0).numpy(), translator(values), atol=1e-4)
+    assert made.min() < 0 or made.max() > 1
+
+
 def test_masks_are_classes_on_both_sides() -> None:
     classes = np.random.default_rng(0).choice([0, 3, 7], (16, 16, 1)).astype(np.uint8)
     to_mask, from_mask = Translator(tiny.model(target=MASK)), Translator(tiny.model(source=MASK))
