@@ -15,7 +15,7 @@ from gantoolkit.task import DataReport
 
 HELD_OUT = 0.08  # share of the files that scores while training use
 LEAST = 12  # pixels: the smallest side that ×2, ×3 and ×4 divide
-TRIES = 3  # random windows per sample, of which the one with most detail is taken
+WINDOWS = 3  # by default
 
 
 class Patches:
@@ -24,13 +24,14 @@ class Patches:
     Args:
         files: the pictures, kept in memory as 8-bit RGB.
         size: side of a patch, in pixels.
+        windows: random ones for each patch, of which the one with most detail is taken.
 
     Raises:
         InputError: a picture that cannot be read or is smaller than a patch.
     """
 
-    def __init__(self, files: Sequence[Path], size: int) -> None:
-        self.size = size
+    def __init__(self, files: Sequence[Path], size: int, windows: int = WINDOWS) -> None:
+        self.size, self.windows = size, windows
         self.pictures = [large_enough(file, size) for file in files]
         # large pictures hold more patches: an epoch visits each in proportion to its area
         self._of = np.repeat(
@@ -45,7 +46,7 @@ class Patches:
         import torch
 
         picture = self.pictures[self._of[index]]
-        windows = [self._window(picture, rng) for _ in range(TRIES)]
+        windows = [self._window(picture, rng) for _ in range(self.windows)]
         patch = windows[int(np.argmax([_detail(window) for window in windows]))]
         patch = np.rot90(patch, int(rng.integers(4)))
         if rng.integers(2):
@@ -61,9 +62,9 @@ class Patches:
 class Photos(Patches):
     """The training side of a folder of photographs; `held_out` keeps centre crops of the rest for scores."""
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, windows: int = WINDOWS) -> None:
         train, rest = _split(pictures_in(folder))
-        super().__init__(train, size)
+        super().__init__(train, size, windows)
         side = max(LEAST, min(size * 2, 256))
         self.held_out = [centre(large_enough(file, size), side) for file in rest]
 

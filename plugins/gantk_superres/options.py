@@ -22,6 +22,7 @@ class SuperresConfig(TrainConfig):
     critic: Literal["patch", "unet"] = option("patch", "the critic's architecture")
     critic_channels: PositiveInt = option(32, "width of the critic")
     patch: PositiveInt = option(128, "side of a high-resolution patch, in pixels; a multiple of the scale")
+    windows: PositiveInt = option(3, "places looked at for a patch, of which the one with most detail is taken")
     degradation: Literal["bicubic", "light", "second-order"] = option(
         "bicubic", "how low resolution is made: antialiased, or blur, noise and JPEG too"
     )

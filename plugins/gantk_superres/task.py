@@ -72,7 +72,7 @@ class Superres(Task):
                 remedy="a larger --patch, or --adversarial-nimg 0",
             )
         losses.adversarial(config.loss)
-        return Photos(folder, config.patch)
+        return Photos(folder, config.patch, config.windows)
 
     def check(self, folder: Path) -> DataReport:
         from gantk_superres import data
