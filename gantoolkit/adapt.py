@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from gantoolkit.errors import UsageError
-from gantoolkit.images import Picture
+from gantoolkit.images import Picture, leaves_unit
 
 __all__ = ["as_it_came", "spread"]
 
 Apply = Callable[[Picture], Picture]
-BEYOND = 0.05  # that floating point may leave [0, 1], as resampled pictures do, and is clipped
 
 
 def as_it_came(image: Any, apply: Apply, *, unit: bool = True) -> Any:
@@ -53,7 +52,7 @@ def _array(image: np.ndarray, apply: Apply, unit: bool) -> np.ndarray:
             actual=f"{image.dtype} {'×'.join(map(str, image.shape))}",
         )
     pixels = np.ascontiguousarray(pixels, np.float32 if floating else None)
-    if floating and unit and _beyond(pixels):
+    if floating and unit and leaves_unit(pixels):
         raise UsageError(
             "this is not a picture of floating point", expected="floating point in [0, 1]",
             actual=f"{pixels.min():g} to {pixels.max():g}", remedy="bring it into that range",
@@ -65,11 +64,6 @@ def _array(image: np.ndarray, apply: Apply, unit: bool) -> np.ndarray:
     if floating and np.issubdtype(result.dtype, np.floating):
         result = (result.clip(0, 1) if unit else result).astype(image.dtype)
     return result[:, :, 0] if flat and result.shape[2] == 1 else result
-
-
-def _beyond(values: np.ndarray) -> bool:
-    """Whether values are so far outside [0, 1] that to clip them would be to lose the picture."""
-    return not (values.min() >= -BEYOND and values.max() <= 1 + BEYOND)
 
 
 def _pil(image: Any, apply: Apply, unit: bool) -> Any:

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_PIXELS", "READABLE", "WRITABLE", "Picture", "check", "contact_sheet", "eight_bits", "format_for",
-    "from_tensor", "is_picture", "read", "side_by_side", "to_tensor", "write",
+    "from_tensor", "is_picture", "leaves_unit", "read", "side_by_side", "to_tensor", "write",
 ]  # fmt: skip
 
 MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+BEYOND = 0.05  # that floating point may leave [0, 1], as resampled pictures do, and is clipped
 SEGMENT = {"EXIF": 65_527, "XMP": 65_504}  # bytes that a JPEG's segment takes of each
 
 
@@ -138,6 +139,11 @@ def _atomic(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def leaves_unit(values: np.ndarray) -> bool:
+    """Whether floating point is so far outside [0, 1] that to clip it would be to lose the picture, or no number."""
+    return not (values.min() >= -BEYOND and values.max() <= 1 + BEYOND)
 
 
 def eight_bits(array: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class AdversarialLoss:
             them and save a forward.
         couples_batch: the loss holds a function of a batch mean, so that gradients of k micro-batches or of
             N processes do not add up to the gradient of the joined batch.
+        centred: a logit's sign says what the critic takes a sample for.
     """
 
     name: str
@@ -37,6 +38,7 @@ class AdversarialLoss:
     generator_of: Callable[[Tensor, Tensor], Tensor]
     needs_real: bool = False
     couples_batch: bool = False
+    centred: bool = False
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the critic minimises: a scalar from the logits of real and of fake samples, both (N, ...)."""
@@ -122,9 +124,9 @@ def _swapped(critic: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Te
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     loss.name: loss
     for loss in (
-        AdversarialLoss("minimax", _binary_critic, _minimax_generator),
-        AdversarialLoss("nonsaturating", _binary_critic, _nonsaturating_generator),
-        AdversarialLoss("hinge", _hinge_critic, _linear_generator),
+        AdversarialLoss("minimax", _binary_critic, _minimax_generator, centred=True),
+        AdversarialLoss("nonsaturating", _binary_critic, _nonsaturating_generator, centred=True),
+        AdversarialLoss("hinge", _hinge_critic, _linear_generator, centred=True),
         AdversarialLoss("lsgan", _lsgan_critic, _lsgan_generator),
         AdversarialLoss("wasserstein", _wasserstein_critic, _linear_generator),
         AdversarialLoss("rpgan", _pairing_critic, _swapped(_pairing_critic), needs_real=True),

@@ -73,7 +73,9 @@ class Model:
             "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         }
         files[CONFIG] = (json.dumps(config, indent=2) + "\n").encode()
-        files["README.md"] = (self.card or f"# {self.name or self.task}\n").encode()
+        files["README.md"] = (self.card or f"# {self.name or self.task}\n").encode(
+            errors="replace"
+        )  # names of classes may be no text
         try:
             _write_folder(folder, files)
         except OSError as error:

@@ -92,6 +92,11 @@ def decode(content: bytes, name: str) -> tuple[np.ndarray, bool]:
     stream = _Named(content)
     stream.name = name
     picture = images.read(stream)
+    if picture.pixels.dtype == np.float32 and images.leaves_unit(picture.pixels):
+        raise InputError(
+            f"{name} is no picture of floating point", expected="samples in [0, 1]",
+            actual=f"{picture.pixels.min():g} to {picture.pixels.max():g}",
+        )  # fmt: skip
     pixels = images.eight_bits(picture.pixels)
     if picture.alpha is not None:
         pixels = np.dstack([pixels, images.eight_bits(picture.alpha)])
@@ -206,7 +211,7 @@ def target(
     if size is None and same:
         size = (int(seen[0, 0]), int(seen[0, 1]))
     elif size is None:
-        side = 1 << int(np.log2(np.percentile(seen[:, :2].min(1), 10)))
+        side = 1 << int(np.log2(np.percentile(seen[:, :2].min(1), 10, method="higher")))
         size = (side, side)
         notes.append(f"sizes differ; {side}×{side} is the largest power of two that 9 of 10 pictures fill")
     if asked is None and possible is not None and (near := possible(*size)) != size:

@@ -58,7 +58,14 @@ class Store:
 
     def _walk(self) -> None:
         seen = set()
-        for folder, below, files in os.walk(self.root, followlinks=True):
+
+        def unread(error: OSError) -> None:
+            name = Path(error.filename).relative_to(self.root).as_posix()
+            if name == ".":
+                raise error
+            self.problems.append((name, f"the folder cannot be read: {error.strerror}"))
+
+        for folder, below, files in os.walk(self.root, onerror=unread, followlinks=True):
             real = os.path.realpath(folder)
             if real in seen:  # a link that leads back
                 below.clear()

@@ -16,8 +16,8 @@ class AdaptiveStrength:
     After each `interval_nimg` images p moves by ±(images / ramp_nimg) towards signal = target (ADA, section 3). The
     signals, each 0 without overfitting and 1 with nothing but:
 
-        sign     r_t = E sign D(x) on reals, from "critic/sign" (ADA, eq. 1). Not for relativistic losses, whose
-                 logits have no zero.
+        sign     r_t = E sign D(x) on reals, from "critic/sign" (ADA, eq. 1). For losses whose logits have
+                 their zero between real and fake alone (`AdversarialLoss.centred`).
         win      2 P(D(x) > D(G(z))) − 1 over pairs, from "critic/win": E sign of the relative logit, as R3GAN
                  (Huang et al. 2024, arXiv:2501.05441) drives its strength.
         overfit  r_v = (E D(x) − E D(x_held-out)) / (E D(x) − E D(G(z))), from "critic/real", "critic/held_out" and

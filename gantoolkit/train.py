@@ -29,7 +29,7 @@ from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
-from gantoolkit.errors import Interrupted, TrainingError, UsageError
+from gantoolkit.errors import InputError, Interrupted, TrainingError, UsageError
 from gantoolkit.game import Alarm, Step
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
@@ -406,7 +406,7 @@ class Training:
         """Make the run's folder, or check that the run in it is this one."""
         path, resolved = self.run / "config.json", self._resolved()
         if path.is_file():
-            known = json.loads(path.read_text())
+            known = _known(path)
             changed = [key for key in ("task", "data") if known.get(key) != resolved[key]]
             names = known["config"].keys() | resolved["config"].keys()
             changed += [key for key in sorted(names - FREE) if known["config"].get(key) != resolved["config"].get(key)]
@@ -417,7 +417,12 @@ class Training:
                 )
         self.team.barrier()
         if self.team.leader:
-            self._checkpoints.mkdir(parents=True, exist_ok=True)
+            try:
+                self._checkpoints.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {self.run}: {error.strerror}", remedy="--run names a folder"
+                ) from error
             write_atomically(path, json.dumps(resolved, indent=2).encode())
         self.team.barrier()
 
@@ -435,6 +440,21 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return config.model_copy(update={"device": device, "precision": devices.pick_precision(config.precision, device)})
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """The resolved config of an earlier run.
+
+    Raises:
+        UsageError: the file is something else's.
+    """
+    try:
+        known = json.loads(path.read_text())
+        if isinstance(known, dict) and isinstance(known["config"], dict):
+            return known
+    except (OSError, ValueError, KeyError):
+        pass
+    raise UsageError(f"{path.parent} holds something else than a run", remedy="name another folder with --run")
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

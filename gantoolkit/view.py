@@ -29,8 +29,8 @@ class View:
         self.fixed = strength
         self.adaptive: AdaptiveStrength | None = None
         if self.augment is not None and self.fixed is None:
-            relativistic = losses.adversarial(loss).needs_real
-            self.adaptive = AdaptiveStrength("win" if relativistic else "sign", ramp_nimg=ramp_nimg)
+            signal = "sign" if losses.adversarial(loss).centred else "win"
+            self.adaptive = AdaptiveStrength(signal, ramp_nimg=ramp_nimg)
 
     def __call__(self, x: Tensor, rand: Callable[..., Tensor]) -> Tensor:
         """x changed at random; `rand(*shape)` gives uniform numbers, N × shape."""

@@ -13,7 +13,8 @@ from torch.nn.functional import softplus
 from gantoolkit.augment import POLICIES, AdaptiveStrength, Augment
 from gantoolkit.errors import UsageError
 from gantoolkit.game import Stateful, Step
-from gantoolkit.losses import r1
+from gantoolkit.losses import ADVERSARIAL, adversarial, r1
+from gantoolkit.view import View
 from tests.tolerances import TOL
 
 EXACT = TOL["augmentation, fp64 absolute"]
@@ -373,3 +374,18 @@ def test_strength_without_its_signal_says_so() -> None:
         play(AdaptiveStrength(), {"critic/win": 0.9}, 6400)
     with pytest.raises(UsageError, match="sign or win or overfit"):
         AdaptiveStrength("logits")
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_the_sign_tells_overfitting_only_where_logits_have_their_zero_between_real_and_fake(name: str) -> None:
+    """A critic that has learnt its loss well scores fakes below zero exactly where the loss says so."""
+    real, fake = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    with torch.enable_grad():
+        for _ in range(200):
+            loss = adversarial(name).critic(real, fake)
+            first, second = torch.autograd.grad(loss, [real, fake])
+            real, fake = ((x - 0.1 * g).detach().requires_grad_() for x, g in ((real, first), (fake, second)))
+    view = View("color", None, name)
+    assert view.adaptive is not None and view.adaptive.signal == ("sign" if adversarial(name).centred else "win")
+    if adversarial(name).centred:
+        assert real.item() > 0.5 and fake.item() < -0.5

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,39 @@ def test_every_size_comes_out_as_asked(
 
 
 # ---- splits, caches, workers ----
+
+
+def test_floating_point_of_another_range_is_a_problem(tmp_path: Path) -> None:
+    classes(tmp_path)
+    for name, top in (("fine", 1), ("white", 255)):
+        Image.fromarray(pixels(3)[..., 0].astype(np.float32) * (top / 255)).save(tmp_path / "cat" / f"{name}.tif")
+    (problem,) = check(tmp_path).problems
+    assert problem[0].endswith("white.tif") and "samples in [0, 1]" in problem[1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="needs a user who may not read")
+def test_a_folder_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    classes(tmp_path, ("cat", "dog", "eel"))
+    tmp_path.chmod(0o755)
+    (tmp_path / "eel").chmod(0)
+    code = (
+        f"from pathlib import Path; from gantoolkit.store import Store; print(Store(Path({str(tmp_path)!r})).problems)"
+    )
+    lowered = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    try:
+        found = subprocess.run(
+            [*lowered, sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+    finally:
+        (tmp_path / "eel").chmod(0o755)
+    assert found.strip() == "[('eel', 'the folder cannot be read: Permission denied')]"
+
+
+@pytest.mark.parametrize(("edge", "side"), [(18, 64), (17, 32)])
+def test_the_size_is_what_nine_of_ten_fill(tmp_path: Path, edge: int, side: int) -> None:
+    for index in range(20):
+        save(tmp_path / f"{index}.png", np.full((64, 64, 3) if index < edge else (63, 63, 3), index, np.uint8))
+    assert LabelledPictures(tmp_path).size == (side, side)
 
 
 def test_splits_part_the_set_and_more_files_move_none(tmp_path: Path) -> None:

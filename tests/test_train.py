@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gantoolkit import checkpoint
-from gantoolkit.errors import Interrupted, TrainingError, UsageError
+from gantoolkit.errors import InputError, Interrupted, TrainingError, UsageError
 from gantoolkit.game import Term
 from gantoolkit.plugins import Plugins
 from gantoolkit.runlog import read_log
@@ -162,6 +162,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_made_again(tmp_path, alone):
     assert checkpoint.newest(run / "checkpoints") == newest
     training(run).play()
     assert differences(result(run), alone) == []
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"format": 1}'])
+def test_a_folder_of_something_else_is_refused(tmp_path, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(content)
+    with pytest.raises(UsageError, match="something else than a run; name another folder with --run"):
+        training(tmp_path / "run").play()
+
+
+def test_a_place_that_holds_no_folder_is_an_input_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for run in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(InputError, match="cannot write to"):
+            training(run).play()
 
 
 def test_another_config_is_refused_but_free_ones_may_change(tmp_path):

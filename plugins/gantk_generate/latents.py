@@ -60,6 +60,16 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     return from_a * a + from_b * b
 
 
+def between_inputs(generator: Generator) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """`slerp` of what the generator takes; a class's embedding, where it is part of that, is not turned but mixed."""
+    if _has_mapping(generator):
+        return slerp
+    size = generator.latent
+    return lambda a, b, t: torch.cat(
+        [slerp(a[..., :size], b[..., :size], t), lerp(a[..., size:], b[..., size:], t)], -1
+    )
+
+
 def interpolate(
     points: Tensor, frames: int, loop: bool = False, between: Callable[[Tensor, Tensor, float], Tensor] = slerp
 ) -> Tensor:
@@ -185,12 +195,19 @@ def closed_form_directions(generator: Generator, k: int) -> Tensor:
     Eigenvectors of AᵀA with the largest eigenvalues, A the weights of all layers that take w. Without a mapping network
     the class's embedding is part of w; it stays as it is. w moves by adding a multiple, in every layer of a style-based
     generator.
+
+    Raises:
+        UsageError: there are not as many.
     """
     with _still(generator), torch.no_grad():
         w = _inputs(generator, 1, 0, 0 if generator.classes else None)
         weights = torch.cat(_layers_of(generator, w))
+        most = weights.shape[1]
         if not _has_mapping(generator):
             weights[:, generator.latent :] = 0
+            most = generator.latent
+        if k > most:
+            raise UsageError("there are not as many directions", expected=f"{most} at most", actual=k)
         directions = torch.linalg.svd(weights.cpu().double(), full_matrices=False).Vh[:k]
         return _signed(directions).to(w)
 

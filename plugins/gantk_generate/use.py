@@ -90,7 +90,7 @@ def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Con
     labels = sampler.labels(stops, options.label or None)
     inputs = sampler.inputs(sampler.latents(stops, options.seed), labels)
     inputs = sampler.truncated(inputs, labels, options.truncation)
-    path = latents.interpolate(inputs, FRAMES, loop=True)
+    path = latents.interpolate(inputs, FRAMES, loop=True, between=latents.between_inputs(sampler.generator))
     with console.progress(len(path), "frames", "making frames") as bar:
         frames = []
         for picture in sampler.render(path):

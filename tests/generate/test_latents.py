@@ -124,6 +124,18 @@ def test_a_path_goes_through_its_points() -> None:
     torch.testing.assert_close(loop[12], latents.lerp(points[2], points[0], 0.4))
 
 
+@pytest.mark.parametrize("name", ["residual", "style"])
+def test_between_two_pictures_of_a_class_the_class_stays(name: str) -> None:
+    made = sampler(name)
+    inputs = made.inputs(made.latents(2, 0), torch.tensor([1, 1]))
+    path = latents.interpolate(inputs, 4, between=latents.between_inputs(made.generator))
+    assert torch.equal(path[0], inputs[0]) and torch.equal(path[-1], inputs[1])
+    if name == "residual":
+        torch.testing.assert_close(path[:, made.latent :], inputs[:1, made.latent :].expand(5, -1))
+        known = latents.slerp(inputs[0, : made.latent], inputs[1, : made.latent], 0.5)
+        torch.testing.assert_close(path[2, : made.latent], known)
+
+
 def test_styles_of_layers() -> None:
     a, b = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
     mixed = latents.mix_styles(a, b, [0, 3])
@@ -210,6 +222,9 @@ def test_closed_form_of_real_networks(name: str) -> None:
     known = torch.linalg.svd(generator.dense.weight[:, :8].detach()).Vh[:2]  # type: ignore[index, union-attr]
     assert aligned(found[:, :8], known) == pytest.approx(1, abs=TOL["latents, fp32 absolute"])
     assert not found[:, 8:].any()  # the class stays
+    assert not latents.closed_form_directions(generator, 8)[:, 8:].any()
+    with pytest.raises(UsageError, match="not as many directions, expected 8 at most, got 9"):
+        latents.closed_form_directions(generator, 9)
 
 
 def test_components_without_a_mapping_are_brought_back() -> None:
