@@ -29,14 +29,15 @@ from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
-from gantoolkit.errors import InputError, Interrupted, TrainingError, UsageError
+from gantoolkit.errors import InputError, Interrupted, TrainingError
 from gantoolkit.game import Alarm, Step
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
+from gantoolkit.rundir import CONFIG, refuse_another
 from gantoolkit.runlog import RunLog, SilentLog, write_atomically
 from gantoolkit.signals import Stop
-from gantoolkit.task import FREE, Stage, Task, TrainConfig
+from gantoolkit.task import Stage, Task, TrainConfig
 
 ROLL_BACKS = 3  # of one stage, before a run that keeps diverging stops
 LOWER = 0.5  # the rate's factor after a roll-back
@@ -404,17 +405,8 @@ class Training:
 
     def _open_run(self) -> None:
         """Make the run's folder, or check that the run in it is this one."""
-        path, resolved = self.run / "config.json", self._resolved()
-        if path.is_file():
-            known = _known(path)
-            changed = [key for key in ("task", "data") if known.get(key) != resolved[key]]
-            names = known["config"].keys() | resolved["config"].keys()
-            changed += [key for key in sorted(names - FREE) if known["config"].get(key) != resolved["config"].get(key)]
-            if changed:
-                raise UsageError(
-                    f"{self.run} holds a run with another {', '.join(changed)}",
-                    remedy="name another folder with --run, or repeat the first command to resume",
-                )
+        resolved = self._resolved()
+        refuse_another(self.run, resolved)
         self.team.barrier()
         if self.team.leader:
             try:
@@ -423,7 +415,7 @@ class Training:
                 raise InputError(
                     f"cannot write to {self.run}: {error.strerror}", remedy="--run names a folder"
                 ) from error
-            write_atomically(path, json.dumps(resolved, indent=2).encode())
+            write_atomically(self.run / CONFIG, json.dumps(resolved, indent=2).encode())
         self.team.barrier()
 
     def _asked_to_stop(self) -> str:
@@ -440,21 +432,6 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return config.model_copy(update={"device": device, "precision": devices.pick_precision(config.precision, device)})
-
-
-def _known(path: Path) -> dict[str, Any]:
-    """The resolved config of an earlier run.
-
-    Raises:
-        UsageError: the file is something else's.
-    """
-    try:
-        known = json.loads(path.read_text())
-        if isinstance(known, dict) and isinstance(known["config"], dict):
-            return known
-    except (OSError, ValueError, KeyError):
-        pass
-    raise UsageError(f"{path.parent} holds something else than a run", remedy="name another folder with --run")
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -73,7 +74,7 @@ class Portions:
         self.size = round(rows * min(2.0, SPELL / max(seconds, 1e-6)))
 
 
-class Engine:
+class Engine(ABC):
     """Runs workers: `outcomes` of rows, in any order.
 
     Args:
@@ -84,9 +85,10 @@ class Engine:
     def __init__(self, job: Job, workers: int) -> None:
         self.job, self.workers = job, workers
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: B027 - not every engine has something to start
         """Start what takes time, while there is something else to do; `outcomes` does it if nobody did."""
 
+    @abstractmethod
     def outcomes(self, rows: Sequence[Row], fewest: int) -> Generator[list[Outcome], None, None]:
         """A list of outcomes for each portion that is done.
 
@@ -98,9 +100,8 @@ class Engine:
             GantkError: a worker died.
             Exception: a bug in the work.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """End the workers; harmless when called twice."""
 
 

@@ -60,7 +60,8 @@ def run(options: RunOptions, console: Console) -> int:
     assert options.out is not None
     format = packing.format_of(options)
     folder = packing.workplace(options.out, format)
-    if format != "folder" and packing.is_complete(options.out, format, order.header, options.force):
+    archived = format != "folder" and options.out.exists()
+    if archived and packing.is_complete(options.out, format, order.header, options.force):
         packing.discard(folder)  # in case that its removal was what was interrupted
         console.say(f"{options.out} is complete already")
         return 0

@@ -15,7 +15,6 @@ from gantoolkit.task import DataReport
 
 HELD_OUT = 0.08  # share of the files that scores while training use
 LEAST = 12  # pixels: the smallest side that ×2, ×3 and ×4 divide
-WINDOWS = 3  # by default
 
 
 class Patches:
@@ -30,7 +29,7 @@ class Patches:
         InputError: a picture that cannot be read or is smaller than a patch.
     """
 
-    def __init__(self, files: Sequence[Path], size: int, windows: int = WINDOWS) -> None:
+    def __init__(self, files: Sequence[Path], size: int, windows: int = 1) -> None:
         self.size, self.windows = size, windows
         self.pictures = [large_enough(file, size) for file in files]
         # large pictures hold more patches: an epoch visits each in proportion to its area
@@ -62,7 +61,7 @@ class Patches:
 class Photos(Patches):
     """The training side of a folder of photographs; `held_out` keeps centre crops of the rest for scores."""
 
-    def __init__(self, folder: Path, size: int, windows: int = WINDOWS) -> None:
+    def __init__(self, folder: Path, size: int, windows: int = 1) -> None:
         train, rest = _split(pictures_in(folder))
         super().__init__(train, size, windows)
         side = max(LEAST, min(size * 2, 256))

@@ -1,0 +1,46 @@
+"""The folder of a run: what it is of, and whether a command may go on in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gantoolkit.errors import UsageError
+from gantoolkit.task import FREE
+
+CONFIG = "config.json"  # the resolved config that the run can be repeated from
+
+
+def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
+    """Nothing if the folder is new, or holds a run of the same task, data and config but for what is `FREE`.
+
+    Args:
+        run: the folder.
+        resolved: what the config of this command's run will be, JSON.
+
+    Raises:
+        UsageError: it holds another run, with the names of what differs, or something else than a run.
+    """
+    if not (run / CONFIG).is_file():
+        return
+    known = _known(run)
+    changed = [key for key in ("task", "data") if known.get(key) != resolved[key]]
+    names = known["config"].keys() | resolved["config"].keys()
+    changed += [key for key in sorted(names - FREE) if known["config"].get(key) != resolved["config"].get(key)]
+    if changed:
+        raise UsageError(
+            f"{run} holds a run with another {', '.join(changed)}",
+            remedy="name another folder with --run, or repeat the first command to resume",
+        )
+
+
+def _known(run: Path) -> dict[str, Any]:
+    try:
+        known = json.loads((run / CONFIG).read_text())
+        if isinstance(known, dict) and isinstance(known["config"], dict):
+            return known
+    except (OSError, ValueError, KeyError):
+        pass
+    raise UsageError(f"{run} holds something else than a run", remedy="name another folder with --run")
