@@ -7,8 +7,9 @@ and batch sizes leave no trace in the data.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,7 +23,11 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff",
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What a task trains on. Where it has `notes`, a sequence of texts, a new run's log begins with them."""
+    """What a task trains on.
+
+    Where it has `notes`, a sequence of texts, a new run's log begins with them. Where it has a `fingerprint`, a text
+    that is another one for other data, a run goes on with the same data only; see `fingerprint`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -130,6 +135,24 @@ class _Positions:
 
     def __getitem__(self, position: int) -> Mapping[str, Any]:
         return self.dataset.item(self.stream.index(position), self.stream.generator(position))
+
+
+def fingerprint(files: Iterable[Path], folder: Path) -> str:
+    """A hash of files' places below `folder`, of their order and their contents; it reads all of them.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        place = file.relative_to(folder) if file.is_relative_to(folder) else file
+        try:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+        digest.update(repr((place.as_posix(), content)).encode(errors="replace"))
+    return digest.hexdigest()
 
 
 def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:

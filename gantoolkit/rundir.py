@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gantoolkit.data import Dataset
 from gantoolkit.errors import UsageError
 from gantoolkit.task import FREE
 
@@ -21,7 +22,8 @@ def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
         resolved: what the config of this command's run will be, JSON.
 
     Raises:
-        UsageError: it holds another run, with the names of what differs, or something else than a run.
+        UsageError: it holds another run, with the names of what differs; or a run of data that have changed since; or
+            something else than a run.
     """
     if not (run / CONFIG).is_file():
         return
@@ -34,6 +36,24 @@ def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
             f"{run} holds a run with another {', '.join(changed)}",
             remedy="name another folder with --run, or repeat the first command to resume",
         )
+    then, now = known.get("dataset"), resolved["dataset"]
+    if isinstance(then, dict) and then != now:  # the runs of earlier versions do not know theirs
+        raise UsageError(
+            f"the data of the run in {run} have changed since it began",
+            expected=_described(then),
+            actual=_described(now),
+            remedy="put back what they were, or train on these with another folder (--run)",
+        )
+
+
+def identity(dataset: Dataset) -> dict[str, Any]:
+    """By which a run knows its data again, JSON: how many samples, and their fingerprint where they have one."""
+    return {"samples": len(dataset), "fingerprint": getattr(dataset, "fingerprint", None)}
+
+
+def _described(data: Mapping[str, Any]) -> str:
+    samples, fingerprint = data.get("samples"), data.get("fingerprint")
+    return f"{samples} samples" + (f" (fingerprint {str(fingerprint)[:12]})" if fingerprint else "")
 
 
 def _known(run: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class TrainConfig(Options):
     on_alarm: Literal["warn", "stop", "rollback"] = option("warn", "what to do when a gauge of the game gives alarm")
 
 
-# of a training, those that change no result: a run goes on with others
+# of a training, those that change no result (threads: but for rounding): a run goes on with others
 FREE = frozenset({"log_nimg", "sample_nimg", "score_nimg", "checkpoint_nimg", "keep", "threads", "workers", "on_alarm"})
 
 

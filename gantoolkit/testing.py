@@ -12,6 +12,7 @@ Needs pytest. Everything runs on the CPU with a game of a few steps; nothing is 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -182,6 +183,22 @@ class TaskConformance:
             for _ in range(2):
                 second.step()
             assert not _differences(first.state_dict(), second.state_dict())
+
+    def test_a_fingerprint_tells_data_apart(self, made: Task, config: Any, data: Path | None) -> None:
+        first = getattr(made.dataset(config, data), "fingerprint", None)
+        if first is None or data is None:
+            return  # a run then knows its data by their number only
+        assert isinstance(first, str) and getattr(made.dataset(config, data), "fingerprint", None) == first
+        files = sorted(path for path in data.rglob("*") if path.is_file())
+        one, other = next(
+            (a, b)
+            for a, b in itertools.combinations(files, 2)
+            if a.suffix == b.suffix and a.read_bytes() != b.read_bytes()
+        )
+        content = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+        assert getattr(made.dataset(config, data), "fingerprint", None) != first, f"{one} and {other} were swapped"
 
     def test_samples_are_pictures(self, made: Task, config: Any, stages: list[Stage], data: Path | None) -> None:
         import numpy as np

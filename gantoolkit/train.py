@@ -31,10 +31,11 @@ from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
 from gantoolkit.errors import InputError, Interrupted, TrainingError
 from gantoolkit.game import Alarm, Step
+from gantoolkit.model import is_model
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
-from gantoolkit.rundir import CONFIG, refuse_another
+from gantoolkit.rundir import CONFIG, identity, refuse_another
 from gantoolkit.runlog import RunLog, SilentLog, write_atomically
 from gantoolkit.signals import Stop
 from gantoolkit.task import Stage, Task, TrainConfig
@@ -155,6 +156,7 @@ class Training:
             self.log.truncate_after(-1, 0)  # what was killed before its first checkpoint starts anew
             for note in getattr(self.dataset, "notes", ()):
                 self._event(f"data: {note}")
+        repeated = len(self.played) == len(self.stages)
         while len(self.played) < len(self.stages):
             stage = self.stages[len(self.played)]
             engine = self._start(stage)
@@ -170,7 +172,7 @@ class Training:
             self.engine, self.roll_backs = None, 0
             if len(self.played) == len(self.stages):
                 self._save()  # a finished run that is started again has nothing left to do
-        return self._finish()
+        return self._finish(repeated)
 
     def _warn_of_damage(self, resumed: Path | None) -> None:
         for path in checkpoint.listed(self._checkpoints):
@@ -245,9 +247,11 @@ class Training:
                     remedy="run the same command again to go on",
                 )
 
-    def _finish(self) -> Outcome:
-        """Write the model folder. Only the leader writes."""
+    def _finish(self, repeated: bool) -> Outcome:
+        """Write the model folder, which a finished run that is `repeated` has; only the leader writes."""
         folder = self.run / "model"
+        if repeated and is_model(folder):
+            return Outcome(self.run, folder, self.total_nimg)
         model = self.task.model(self.config, self.dataset, self.finished)
         if model is None:
             return Outcome(self.run, None, self.total_nimg)
@@ -396,6 +400,7 @@ class Training:
         return {
             "task": self.task.name,
             "data": str(self.data.resolve()) if self.data else None,
+            "dataset": identity(self.dataset),
             "config": self.config.model_dump(mode="json"),
             "total_nimg": sum(stage.nimg for stage in self.stages),
             "command": list(self.command),

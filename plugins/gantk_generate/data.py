@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the training samples and of those held out."""
+        return self.train.fingerprint + (self.held_out.fingerprint if self.held_out else "")
 
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         return self.train.item(index, rng)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gantoolkit import images
-from gantoolkit.data import pictures_in, split_by_name
+from gantoolkit.data import fingerprint, pictures_in, split_by_name
 from gantoolkit.errors import GantkError, InputError
 from gantoolkit.task import DataReport
 
@@ -30,7 +31,7 @@ class Patches:
     """
 
     def __init__(self, files: Sequence[Path], size: int, windows: int = 1) -> None:
-        self.size, self.windows = size, windows
+        self.files, self.size, self.windows = list(files), size, windows
         self.pictures = [large_enough(file, size) for file in files]
         # large pictures hold more patches: an epoch visits each in proportion to its area
         self._of = np.repeat(
@@ -64,8 +65,14 @@ class Photos(Patches):
     def __init__(self, folder: Path, size: int, windows: int = 1) -> None:
         train, rest = _split(pictures_in(folder))
         super().__init__(train, size, windows)
+        self.folder, self._rest = folder, rest
         side = max(LEAST, min(size * 2, 256))
         self.held_out = [centre(large_enough(file, size), side) for file in rest]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the pictures of both sides; see `gantoolkit.data.fingerprint`."""
+        return fingerprint([*self.files, *self._rest], self.folder)
 
 
 def _split(files: list[Path]) -> tuple[list[Path], list[Path]]:

@@ -55,6 +55,7 @@ class Data:
         self.size, self._mirror, self._dropout = config.size, config.mirror, config.caption_dropout
         self.pictures, damaged = load(found, config.size, config.fit, colour)
         found.refuse(damaged)
+        self._found = found
         self.names = tuple(found.names)
         self.captions = tuple(row.captions for row in found.rows)
         self.described: tuple[Mapping[str, str], ...] = tuple(row.attributes for row in found.rows)
@@ -96,6 +97,11 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the pictures of both parts and of all that is said of them."""
+        return self._found.fingerprint
 
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         """Training picture `index` with one of its captions.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,7 +17,7 @@ from gantk_translate.options import Direction, TranslateConfig
 from gantk_translate.reading import conform, of_different_sizes, read, resized
 from gantk_translate.sides import Side
 from gantk_translate.stock import Stock, at_scale
-from gantoolkit.data import split_by_name
+from gantoolkit.data import fingerprint, split_by_name
 from gantoolkit.errors import InputError
 
 STRANGE = "pictures of the same name look no more alike than others, as if they were no pairs"
@@ -97,6 +98,7 @@ class Data:
                 notes.append(f"{STRANGE}: --game cut learns without pairs")
         elif layout.paired:
             notes.append("the game takes targets by chance; --game pix2pix-modern would learn from the pairs")
+        self.folder = folder
         self._stocks = stocks if config.direction == "AtoB" else stocks[::-1]
         self.source, self.target = (stock.side for stock in self._stocks)
         self._examples_paired = layout.paired
@@ -104,6 +106,12 @@ class Data:
 
     def __len__(self) -> int:
         return len(self._stocks[0].train)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the files of both sides, of those to train on and those kept aside; see `gantoolkit.data.fingerprint`."""
+        files = [entry.file for stock in self._stocks for entry in (*stock.train, *stock.held)]
+        return fingerprint(dict.fromkeys(files), self.folder)
 
     def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         """{"a": (source.planes, size, size), "b": (target.planes, size, size)} float32 in [-1, 1].
