@@ -88,7 +88,7 @@ class TrainingDisplay:
     def update(self, row: Mapping[str, Any]) -> None:
         """Show a row of the run's log (see `gantoolkit.runlog`); cheap, the drawing is done aside."""
         if self._json:
-            print(jsonlib.dumps(row, ensure_ascii=False), flush=True)
+            self._print(row)
         if self._silent:
             return
         if row["kind"] == "step":
@@ -107,6 +107,14 @@ class TrainingDisplay:
                 self._keep_event(level, text)
         if self._plain is not None:
             say(f"{level}: {text}")
+
+    def _print(self, row: Mapping[str, Any]) -> None:
+        """A row to stdout; when nobody reads it any more, or it is full, the training goes on without."""
+        try:
+            print(jsonlib.dumps(row, ensure_ascii=False), flush=True)
+        except OSError as error:
+            self._json = False
+            say(f"warning: cannot write to standard output ({error.strerror}): the rows are in the run's log only")
 
     def _take(self, row: Mapping[str, Any]) -> None:
         if row.get("stage") != self._row.get("stage"):

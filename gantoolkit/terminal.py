@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gantoolkit.readable import on_one_line
@@ -83,5 +83,6 @@ def _logging_follows() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """One plain line on stderr."""
-    print(on_one_line(line), file=sys.stderr, flush=True)
+    """One plain line on stderr; nobody who reads it any more (`2>&1 | head`) does not end the work."""
+    with suppress(OSError):
+        print(on_one_line(line), file=sys.stderr, flush=True)

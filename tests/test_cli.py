@@ -17,6 +17,7 @@ import torch
 
 from gantoolkit import __version__, cli
 from gantoolkit.model import Model
+from gantoolkit.runlog import read_log
 from tests.generate.shapes import draw_shapes
 
 PLUGIN = """
@@ -170,6 +171,27 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
     ):
         done = subprocess.run([*closed, *words], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("end", ["head", "full"])
+def test_a_training_outlives_the_readers_of_its_rows(photos: Path, tmp_path: Path, end: str) -> None:
+    run = tmp_path / "run"
+    stages = ["--fidelity-nimg", "40", "--adversarial-nimg", "0", "--log-nimg", "4"]
+    words = ["train", "superres", photos, "--preset", "tiny", *stages, "--run", run, "--json"]
+    if end == "head":
+        training = process(*words)
+        assert training.stdout is not None and training.stderr is not None
+        json.loads(training.stdout.readline())
+        training.stdout.close()
+        said, code = training.stderr.read(), training.wait(timeout=120)
+    else:
+        with Path("/dev/full").open("wb") as full:
+            command = [sys.executable, "-m", "gantoolkit", *map(str, words)]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        said, code = done.stderr, done.returncode
+    warning = "cannot write to standard output (Broken pipe)" if end == "head" else "(No space left on device)"
+    assert warning in said and "Traceback" not in said and code == 0
+    assert read_log(run)[-1]["text"] == "run done" and (run / "model" / "model.safetensors").is_file()
 
 
 def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ def call(arguments: Sequence[str]) -> int:
         click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
         return InputError.exit_code
     finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:  # what an error left behind; it was said
+            _drop_output()
         if "torch" in sys.modules:
             from gantoolkit.distributed import leave
 
