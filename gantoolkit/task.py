@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 Device = str
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Seed = Annotated[int, Field(ge=0, le=2**62)]  # what is added to one still fits every generator of random numbers
 
 
 class Options(BaseModel):
-    """Base of everything a user can set: frozen, and unknown keys are refused."""
+    """Base of everything a user can set: frozen; unknown keys, and numbers that are not finite, are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def option(default: Any, description: str, *flags: str, **constraints: Any) -> Any:
@@ -49,7 +50,7 @@ class TrainConfig(Options):
     """What every task's training can be told. A task adds its own fields."""
 
     batch: PositiveInt = option(16, "real images a step, all processes together")
-    seed: int = option(0, "seed of everything random")
+    seed: Seed = option(0, "seed of everything random")
     device: Device = option("auto", "cpu, cuda, mps or auto")
     precision: Precision = option("auto", "of the networks: fp32, bf16, fp16 or auto (bf16 where it is fast)")
     accumulate: PositiveInt = option(1, "micro-batches a move: less memory, same gradient")
@@ -199,6 +200,7 @@ __all__ = [
     "Device",
     "Options",
     "Precision",
+    "Seed",
     "Stage",
     "Task",
     "TaskEntry",

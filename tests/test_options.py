@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given as cases
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from gantoolkit.cli.options import WithArguments, arguments, assignments, given, merged, parameters, validated
 from gantoolkit.errors import UsageError
-from gantoolkit.task import Options, option
+from gantoolkit.task import Options, TrainConfig, option
 
 
 class Inner(BaseModel):
@@ -160,3 +160,18 @@ def test_layers_merge_table_by_table() -> None:
     below = {"a": {"x": 1, "y": 2}, "b": 1, "c": {"z": 1}}
     assert merged(below, {"a": {"y": 3}, "c": 5}, {"b": {"q": 1}}) == {"a": {"x": 1, "y": 3}, "b": {"q": 1}, "c": 5}
     assert below["a"] == {"x": 1, "y": 2}, "layers are left as they were"
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("seed", 2**62 + 1), ("threads", -1), ("batch", 0)])
+def test_numbers_that_no_training_can_use_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_that_are_not_finite_are_refused(value: float) -> None:
+    class Rates(Options):
+        lr: float = option(1.0, "a rate")
+
+    with pytest.raises(ValidationError, match="finite"):
+        Rates(lr=value)

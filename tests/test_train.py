@@ -417,3 +417,7 @@ def test_looking_leaves_no_trace_in_the_run(tmp_path, alone):
     assert best["stage"] == "second"
     assert (run / "checkpoints" / best["checkpoint"]).is_dir()
     assert len(checkpoint.listed(run / "checkpoints")) <= 2
+
+
+def test_the_largest_seed_trains(tmp_path):
+    assert training(tmp_path / "run", seed=2**62, stage_nimg=8).play().nimg == 16

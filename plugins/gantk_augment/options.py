@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from gantoolkit.task import Options, TrainConfig, option
+from gantoolkit.task import Options, Seed, TrainConfig, option
 
 RECIPES = ("photo", "medical", "document", "satellite", "faces")
 
@@ -55,7 +55,7 @@ class RunOptions(Options):
         le=1,
     )
     originals: bool = option(True, "copy the data's own pictures into the result")
-    seed: NonNegativeInt = option(0, "of everything random", le=2**62)
+    seed: Seed = option(0, "of everything random")
     workers: NonNegativeInt = option(0, "processes; 0 takes one a core")
     engine: Literal["local", "ray"] = option("local", "who runs the workers")
     format: Literal["folder", "zip", "webdataset"] | None = option(
@@ -82,7 +82,7 @@ class EvalOptions(Options):
     nimg: PositiveInt = option(40_000, "pictures shown to each classifier")
     gan_nimg: PositiveInt = option(50_000, "real images shown to each generator, where none is given")
     per_class: PositiveInt | None = option(None, "use only so many training pictures of each class")
-    seed: NonNegativeInt = option(0, "of the first repetition")
+    seed: Seed = option(0, "of the first repetition")
     out: Path | None = option(None, "folder for verdict.json and verdict.html; default gantk-augment-verdict", "-o")
     workers: PositiveInt = option(1, "fits at a time")
     force: bool = option(False, "overwrite existing files", "-f")

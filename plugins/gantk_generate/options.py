@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from gantoolkit.task import Options, Precision, TrainConfig, option
+from gantoolkit.task import Options, Precision, Seed, TrainConfig, option
 
 
 class GenerateConfig(TrainConfig):
@@ -61,7 +61,7 @@ class RunOptions(Options):
 
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     number: PositiveInt = option(64, "pictures to make", "-n")
-    seed: NonNegativeInt = option(0, "picture i is made from seed + i", le=2**62)
+    seed: Seed = option(0, "picture i is made from seed + i")
     label: list[str] = option([], "classes to make, by name or number; all in turn by default", "--class")
     truncation: float = option(1.0, "below 1: nearer to the mean picture, less variety", ge=0, le=2)
     out: Path | None = option(None, "folder for the pictures; default gantk-generate", "-o")
@@ -86,7 +86,7 @@ class EvalOptions(Options):
     features: str = option(
         "efficientnet-lite0", "an extractor: efficientnet-lite0[@SIZE], pixels@16, inception:FILE, …"
     )
-    seed: NonNegativeInt = option(0, "of the pictures made and of every draw", le=2**62)
+    seed: Seed = option(0, "of the pictures made and of every draw")
     truncation: float = option(1.0, "as in `gantk run generate`", ge=0, le=2)
     accuracy: bool = option(
         False, "also fit classifiers: on generated pictures alone, and on the real ones (labelled data)"

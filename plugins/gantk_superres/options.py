@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from gantoolkit.task import Options, Precision, TrainConfig, option
+from gantoolkit.task import Options, Precision, Seed, TrainConfig, option
 
 Scale = Literal[2, 3, 4]
 
@@ -74,7 +74,7 @@ class EvalOptions(Options):
     scale: Scale = option(4, "how much smaller the inputs are made", "-s")
     degradation: Literal["bicubic", "light", "second-order"] = option("bicubic", "how they are made smaller")
     crop: int | None = option(None, "border that is not measured, in pixels; default the scale", ge=0)
-    seed: int = option(0, "of the degradation")
+    seed: Seed = option(0, "of the degradation")
     device: str = option("auto", "cpu, cuda, mps or auto")
     precision: Precision = option("auto", "of the networks")
     sheet: Path | None = option(None, "write a picture of all results side by side")

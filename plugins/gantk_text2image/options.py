@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from gantoolkit.task import Options, Precision, TrainConfig, option
+from gantoolkit.task import Options, Precision, Seed, TrainConfig, option
 
 
 class Text2ImageConfig(TrainConfig):
@@ -64,7 +64,7 @@ class RunOptions(Options):
     prompts: list[str] = option([], "texts in quotes, a .txt file with one a line, or -", "ARGUMENT")
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     number: PositiveInt = option(1, "pictures a prompt", "-n")
-    seed: NonNegativeInt = option(0, "picture i of a prompt is made from seed + i", le=2**62)
+    seed: Seed = option(0, "picture i of a prompt is made from seed + i")
     guidance: float = option(1.0, "above 1 follows the words more closely, with less variety", ge=0, le=10)
     truncation: float = option(1.0, "below 1: nearer to the mean picture of the words", ge=0, le=2)
     grid: bool = option(False, "only a sheet with captions, no picture files")
@@ -91,7 +91,7 @@ class EvalOptions(Options):
     )
     features: str = option("efficientnet-lite0", "an extractor for Fréchet distance and KID")
     guidance: float = option(1.0, "as in `gantk run text2image`", ge=0, le=10)
-    seed: NonNegativeInt = option(0, "of the pictures and of every draw", le=2**62)
+    seed: Seed = option(0, "of the pictures and of every draw")
     save: Path | None = option(None, "write the cards to this JSON file")
     sheet: Path | None = option(None, "write a picture: prompts, made pictures, real ones, nearest training pictures")
     device: str = option("auto", "cpu, cuda, mps or auto")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from gantoolkit.errors import UsageError
-from gantoolkit.task import Options, Precision, TrainConfig, option
+from gantoolkit.task import Options, Precision, Seed, TrainConfig, option
 
 GameName = Literal["pix2pix", "pix2pix-modern", "cyclegan", "cut", "fastcut", "style"]
 Direction = Literal["AtoB", "BtoA"]
@@ -213,7 +213,7 @@ class EvalOptions(Options):
     masks: Path | None = option(None, "segmentation masks of the same names, or none: agreement of classes")
     features: str = option("efficientnet-lite0", "an extractor for KID and Fréchet distance")
     number: NonNegativeInt = option(0, "pictures at most; 0 takes all", "-n")
-    seed: NonNegativeInt = option(0, "of every draw")
+    seed: Seed = option(0, "of every draw")
     device: str = option("auto", "cpu, cuda, mps or auto")
     save: Path | None = option(None, "write the cards to this JSON file")
     sheet: Path | None = option(None, "write a picture: input, output and target side by side")
