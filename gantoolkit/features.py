@@ -265,7 +265,7 @@ def extractor(spec: str) -> Extractor:
         UsageError: no such extractor, or a size that is not one.
         InputError: its weights are missing or of another layout.
     """
-    from gantoolkit.plugins import current, near
+    from gantoolkit.plugins import current, loaded, near
 
     kind, colon, path = spec.partition(":")
     if colon and kind in LOCAL_FILES:
@@ -273,7 +273,7 @@ def extractor(spec: str) -> Extractor:
         return getattr(importlib.import_module(module), name)(Path(path).expanduser())
     offered = current().features()
     if spec in offered:
-        return offered[spec]()
+        return loaded(f"the features {spec!r}", offered[spec])
     sized: dict[str, Callable[[int], Extractor]] = {"efficientnet-lite0": efficientnet_lite0, "pixels": Pixels}
     name, at, size = spec.partition("@")
     if name in sized and at:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantoolkit.entries import ModelEntry
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import InputError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,6 +202,7 @@ def find(task: str | None, name: str | Path | None = None) -> Model:
     Raises:
         UsageError: no such model; near names are listed.
         InputError: it is there but cannot be used.
+        PluginError: the plugin that brings it is broken.
     """
     from gantoolkit.plugins import current, near
 
@@ -232,10 +233,15 @@ def find(task: str | None, name: str | Path | None = None) -> Model:
 
 
 def _loaded(entry: ModelEntry) -> Model:
-    missing = entry.available()
-    if missing:
-        raise InputError(f"the model {entry.name!r} is not installed: {missing}")
-    return entry.load()
+    from gantoolkit.plugins import loaded
+
+    what = f"the model {entry.name!r}"
+    if why := loaded(what, entry.available):
+        raise InputError(f"{what} is not installed: {why}")
+    model = loaded(what, entry.load)
+    if not isinstance(model, Model):
+        raise PluginError(f"{what} cannot be loaded", expected="a Model", actual=type(model).__name__)
+    return model
 
 
 def _task_of(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gantoolkit.task import Task
 
+T = TypeVar("T")
 GROUP = "gantoolkit.plugins"
 OURS = "gantoolkit"
 DISABLED = "GANTK_DISABLED_PLUGINS"
@@ -145,12 +146,7 @@ class Plugins:
             UsageError: no such task; near names are listed.
         """
         if name in self._offers["gantk_tasks"]:
-            try:
-                return self._offers["gantk_tasks"][name].load()
-            except (GantkError, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                raise PluginError(f"the task {name!r} cannot be loaded: {_reason(error)}") from error
+            return loaded(f"the task {name!r}", self._offers["gantk_tasks"][name].load)
         for record in self.records:
             if name == record.name or name in record.tasks:
                 if record.status == "broken":
@@ -205,6 +201,29 @@ class Plugins:
                 self._silenced.add((hook, name))
                 failed.append(f"{hook} of the plugin {name!r} failed and is now left out: {_reason(error)}")
         return failed
+
+
+def loaded(what: str, load: Callable[[], T]) -> T:
+    """What a plugin's `load` makes.
+
+    Raises:
+        PluginError: it fails, in whatever way, sys.exit included.
+        GantkError: that it raises itself, as it is.
+    """
+    try:
+        return load()
+    except (GantkError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{what} cannot be loaded: {_reason(error)}") from error
+
+
+def missing(entry: ModelEntry | TextEncoderEntry) -> str | None:
+    """The one line that says why what is offered cannot be used, None where it can."""
+    try:
+        return entry.available()
+    except (Exception, SystemExit) as error:
+        return f"broken: {_reason(error)}"
 
 
 def manager() -> pluggy.PluginManager:
@@ -367,4 +386,4 @@ def _reason(error: BaseException) -> str:
     return text if isinstance(error, GantkError) else f"{type(error).__name__}: {text}"
 
 
-__all__ = ["Candidate", "Plugins", "Record", "current", "discover", "manager", "near", "use"]
+__all__ = ["Candidate", "Plugins", "Record", "current", "discover", "loaded", "manager", "missing", "near", "use"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gantoolkit.errors import GantkError, InputError, UsageError
-from gantoolkit.plugins import current, near
+from gantoolkit.plugins import current, loaded, near
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,10 +167,10 @@ def from_dict(values: Mapping[str, Any]) -> TextEncoder:
 def _usable(name: str, known: Mapping[str, TextEncoderEntry]) -> type[TextEncoder]:
     if name not in known:
         raise UsageError(f"no text encoder is called {name!r}", remedy=near(name, known))
-    missing = known[name].available()
-    if missing:
-        raise UsageError(f"the text encoder {name!r} cannot be used: {missing}")
-    return known[name].load()
+    what = f"the text encoder {name!r}"
+    if why := loaded(what, known[name].available):
+        raise UsageError(f"{what} cannot be used: {why}")
+    return loaded(what, known[name].load)
 
 
 # ---- words ----

@@ -354,8 +354,13 @@ def test_a_model_that_breaks_its_promise_does_not_break_the_doctor(gantk: Any, t
         "from gantoolkit import ModelEntry, hookimpl\n"
         "@hookimpl\ndef gantk_models(): return [ModelEntry('odd', 'x', '', dict, available=lambda: 1 / 0)]\n"
     )
+    why = "broken: ZeroDivisionError: division by zero"
     code, shown, _ = gantk("--plugins-dir", tmp_path, "doctor", "--json")
-    assert code == 0 and json.loads(shown)["models"]["x/odd"] == "broken: ZeroDivisionError: division by zero"
+    assert code == 0 and json.loads(shown)["models"]["x/odd"] == why
+    code, shown, _ = gantk("--plugins-dir", tmp_path, "models", "list")
+    assert code == 0 and f"not installed: {why}" in shown and "photo-x4" in shown
+    code, _, error = gantk("--plugins-dir", tmp_path, "models", "show", "odd")
+    assert code == 5 and error == "error: the model 'odd' cannot be loaded: ZeroDivisionError: division by zero\n"
 
 
 def test_a_trained_run_is_a_model_by_its_folder(gantk: Any, tmp_path: Path) -> None:

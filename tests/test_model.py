@@ -13,7 +13,7 @@ import torch
 from gantoolkit import model as models
 from gantoolkit import plugins
 from gantoolkit.entries import ModelEntry
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import InputError, PluginError, UsageError
 from gantoolkit.hookspecs import hookimpl
 from gantoolkit.model import Model, find, import_folder, imported
 from gantoolkit.plugins import Candidate, Plugins
@@ -197,3 +197,17 @@ def test_a_broken_import_hides_no_other(offered: Plugins) -> None:
         import_folder(name).mkdir(parents=True)
         (import_folder(name) / "config.json").write_text(text)
     assert list(imported()) == [("good", "dots")]
+
+
+@pytest.mark.parametrize(
+    ("load", "why"), [(lambda: 1 / 0, "ZeroDivisionError"), (dict, "got dict"), (lambda: exit(3), "SystemExit: 3")]
+)
+def test_a_model_whose_plugin_is_broken(load: Any, why: str, offered: Plugins) -> None:
+    class Offer:
+        @hookimpl
+        def gantk_models(self) -> list[ModelEntry]:
+            return [ModelEntry("odd", "dots", "", load)]
+
+    assert offered.add(Candidate("odd", "here", Offer)).error == ""
+    with pytest.raises(PluginError, match=f"the model 'odd' cannot be loaded.*{why}"):
+        find("dots", "odd")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gantoolkit import TextEncoderEntry, hookimpl, plugins, texts
-from gantoolkit.errors import InputError, UsageError
+from gantoolkit.errors import InputError, PluginError, UsageError
 from gantoolkit.plugins import Candidate, Plugins
 
 # ---- words ----
@@ -142,6 +142,22 @@ def test_what_is_missing_is_said(found: Plugins) -> None:
     add(found, "first", entry("counter", available=lambda: "pip install beads"))
     with pytest.raises(UsageError, match="'counter' cannot be used: pip install beads"):
         texts.encoder("counter", [])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        TextEncoderEntry("odd", "s", "no_such_module:Odd"),
+        TextEncoderEntry("odd", "s", f"{__name__}:Missing"),
+        TextEncoderEntry("odd", "s", Counter, available=lambda: str(1 / 0)),
+    ],
+)
+def test_a_broken_one_is_its_plugins_fault(found: Plugins, broken: TextEncoderEntry) -> None:
+    add(found, "first", broken)
+    with pytest.raises(PluginError, match="the text encoder 'odd' cannot be loaded: "):
+        texts.encoder("odd", [])
+    with pytest.raises(PluginError, match="the text encoder 'odd' cannot be loaded: "):
+        texts.from_dict({"encoder": "odd"})
 
 
 def test_folders_go_to_the_encoder_called_local(

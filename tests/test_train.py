@@ -420,4 +420,4 @@ def test_looking_leaves_no_trace_in_the_run(tmp_path, alone):
 
 
 def test_the_largest_seed_trains(tmp_path):
-    assert training(tmp_path / "run", seed=2**62, stage_nimg=8).play().nimg == 16
+    assert training(tmp_path / "run", seed=2**62, stage_nimg=8).play().nimg == 32

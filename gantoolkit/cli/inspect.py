@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gantoolkit.entries import ModelEntry
+    pass
 
 
 @click.group()
@@ -98,13 +98,7 @@ def _facts() -> dict[str, Any]:
 
     from gantoolkit import devices
     from gantoolkit.model import imported, user_models
-    from gantoolkit.plugins import current
-
-    def state(entry: ModelEntry) -> str:
-        try:
-            return entry.available() or "ready"
-        except Exception as error:  # a doctor must not fall ill itself
-            return f"broken: {type(error).__name__}: {error}"
+    from gantoolkit.plugins import current, missing
 
     def version(name: str) -> str:
         try:
@@ -121,6 +115,6 @@ def _facts() -> dict[str, Any]:
         "packages": {name: version(name) for name in required},
         "optional packages": {name: version(name) for name in optional},
         "plugins": {r.name: f"{r.status} ({r.source}) {r.error}".rstrip() for r in found.records},
-        "models": {f"{e.task}/{e.name}": state(e) for e in found.models()},
+        "models": {f"{e.task}/{e.name}": missing(e) or "ready" for e in found.models()},
         "imported models": {str(user_models()): ", ".join(name for name, _ in imported()) or "none"},
     }

@@ -22,7 +22,7 @@ def models() -> None:
 def list_models(task: str | None, as_json: bool) -> None:
     """Models by name; those marked * are taken when you name none."""
     from gantoolkit.model import imported, user_models
-    from gantoolkit.plugins import current
+    from gantoolkit.plugins import current, missing
 
     plugins = current()
     if task is not None:
@@ -34,7 +34,7 @@ def list_models(task: str | None, as_json: bool) -> None:
             "summary": entry.summary,
             "licence": entry.licence,
             "default": entry.default,
-            "missing": entry.available(),
+            "missing": missing(entry),
         }
         for entry in plugins.models(task)
     ]
