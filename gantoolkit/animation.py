@@ -37,13 +37,7 @@ def write_animation(frames: Iterable[np.ndarray], path: Path | str, fps: float) 
         InputError: the path cannot be written, or OpenCV has no encoder for MP4 here.
     """
     path = Path(path)
-    kind = ANIMATED.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(
-            f"no kind of animation is called {path.suffix or path.name!r}",
-            expected=" or ".join(ANIMATED),
-            remedy="choose another name",
-        )
+    kind = kind_of(path)
     fastest = 100 if kind == "GIF" else 1000
     if not 0 < fps <= fastest:
         raise UsageError(f"{kind} cannot keep this rate", expected=f"up to {fastest} frames a second", actual=fps)
@@ -66,6 +60,22 @@ def write_animation(frames: Iterable[np.ndarray], path: Path | str, fps: float) 
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def kind_of(path: Path) -> str:
+    """ "GIF", "WEBP" or "MP4", as the suffix says.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    kind = ANIMATED.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(
+            f"no kind of animation is called {path.suffix or path.name!r}",
+            expected=" or ".join(ANIMATED),
+            remedy="choose another name",
+        )
+    return kind
 
 
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -16,7 +16,7 @@ from gantoolkit.errors import InputError
 from gantoolkit.filejobs import STANDARD, Job, Result
 from gantoolkit.task import Console
 
-__all__ = ["FileOptions", "Pictures", "Progress", "to_files"]
+__all__ = ["FileOptions", "Pictures", "Progress", "opened", "to_files"]
 
 Progress = Callable[[int, int], None]  # called with (done, in all)
 
@@ -152,8 +152,8 @@ def _one(
 ) -> tuple[Any, Any]:
     """Read, apply, write; what was read and what was made of it."""
     name = "stdin" if job.source == STANDARD else job.source.name
-    target = _open(sys.stdout, "output").buffer if job.target == STANDARD else job.target
-    held = files.read(_open(sys.stdin, "input").buffer.read() if job.source == STANDARD else job.source)
+    target = opened(sys.stdout, "output").buffer if job.target == STANDARD else job.target
+    held = files.read(opened(sys.stdin, "input").buffer.read() if job.source == STANDARD else job.source)
     if becomes is not None:
         files.check(held, becomes(files.size(held)), target, options)
     with console.progress(1, "picture", name) as bar:
@@ -169,8 +169,12 @@ def _one(
     return held, made
 
 
-def _open(stream: Any, name: str) -> Any:
-    """A standard stream, where the process was given one."""
+def opened(stream: Any, name: str) -> Any:
+    """A standard stream, sys.stdin or sys.stdout, where the process was given one.
+
+    Raises:
+        InputError: it was closed.
+    """
     if stream is None:
         raise InputError(f"standard {name} is closed")
     return stream

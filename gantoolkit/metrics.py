@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.runlog import plain, write_atomically
 
 if TYPE_CHECKING:
@@ -98,8 +98,15 @@ def publish(cards: Sequence[MetricCard], console: Console, save: Path | None = N
 
 
 def write_cards(cards: Sequence[MetricCard], path: Path) -> None:
-    """A JSON list of cards; the folder is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A JSON list of cards; the folder is made if it is not there.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     write_atomically(path, json.dumps([card.to_dict() for card in cards], indent=2).encode())
 
 

@@ -52,14 +52,15 @@ class Model:
         A tensor that fp16 cannot hold (values beyond 65504) keeps its precision.
 
         Raises:
-            UsageError: the folder exists and `force` is not set, or it is not a model's.
+            UsageError: the folder holds something and `force` is not set, or that is not a model.
             InputError: it cannot be written.
         """
         from safetensors.torch import save as to_bytes
 
-        if folder.exists() and not force:
+        taken = folder.exists() and not is_empty(folder)
+        if taken and not force:
             raise UsageError(f"{folder} already exists", remedy="add --force to replace it")
-        if folder.exists() and not is_model(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        if taken and not is_model(folder):
             raise UsageError(f"{folder} is not a model and will not be replaced", remedy="choose another name")
         files = {
             f"{variant}.safetensors": to_bytes({key: _stored(value, half) for key, value in state.items()})
@@ -167,6 +168,11 @@ def starting_card(title: str, about: str, config: Mapping[str, Any], figures: st
 def is_model(folder: Path) -> bool:
     """Whether a folder looks like a model's (a run has a `config.json` too, but no hashes in it)."""
     return _task_of(folder) is not None
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether it is a folder with nothing in it."""
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def user_models() -> Path:
@@ -292,6 +298,7 @@ __all__ = [
     "find",
     "import_folder",
     "imported",
+    "is_empty",
     "is_model",
     "starting_card",
     "user_models",

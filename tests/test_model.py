@@ -211,3 +211,10 @@ def test_a_model_whose_plugin_is_broken(load: Any, why: str, offered: Plugins) -
     assert offered.add(Candidate("odd", "here", Offer)).error == ""
     with pytest.raises(PluginError, match=f"the model 'odd' cannot be loaded.*{why}"):
         find("dots", "odd")
+
+
+def test_an_empty_folder_is_no_model_that_would_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    assert Model.load(made().save(tmp_path / "m")).task == "dots"
+    with pytest.raises(UsageError, match="already exists"):
+        made().save(tmp_path / "m")

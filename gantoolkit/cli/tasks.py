@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,7 +177,7 @@ def _train(task: Task, values: dict[str, Any], *, quiet: bool, as_json: bool) ->
         if outcome.model:
             click.echo(f"model:  {outcome.model}")
             if task.RunOptions is not None:
-                click.echo(f"next:   gantk run {task.name} --model {outcome.model}")
+                click.echo(f"next:   gantk run {task.name} --model {shlex.quote(str(outcome.model))}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import time
 from collections import Counter
 from contextlib import closing
@@ -18,7 +19,7 @@ from gantk_augment.order import Order, ordered, repeated
 from gantk_augment.plan import ORIGINAL, table
 from gantk_augment.tree import Tree, is_full
 from gantk_augment.work import Job, Outcome
-from gantoolkit import images, plugins
+from gantoolkit import images, outputs, plugins
 from gantoolkit.errors import InputError, Interrupted, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.runlog import write_atomically
@@ -134,8 +135,8 @@ def _preview(order: Order, source: Source, options: RunOptions, console: Console
     from gantk_augment import preview
 
     assert options.preview is not None
-    if options.preview.exists() and not options.force:
-        raise UsageError(f"{options.preview} exists already", remedy="overwrite it with --force")
+    images.format_for(options.preview)
+    outputs.refuse([options.preview], force=options.force)
     used = {row.policy for row in order.rows}
     policies = [policy for name, policy in order.policies.items() if name in used] or list(order.policies.values())
     images.write(Picture(preview.sheet(source, policies, options.seed)), options.preview, force=options.force)
@@ -248,8 +249,10 @@ class _Work:
             console.say(f"some of the new ones on one sheet: {self.sheet}")
         if self.source.classes and options.manifest is None:
             # a model that learnt from all of the data can be judged on other data alone
-            model = "" if "gan" not in self.order.settings else f" --model {options.model} --test TEST/"
-            console.say(f"next: gantk eval augment {options.data}{model}")
+            model = (
+                "" if "gan" not in self.order.settings else f" --model {shlex.quote(str(options.model))} --test TEST/"
+            )
+            console.say(f"next: gantk eval augment {shlex.quote(str(options.data))}{model}")
         return 4 if failures else 0
 
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from gantk_generate import show
 from gantk_generate.data import Data
-from gantk_generate.options import EvalOptions, GenerateConfig
+from gantk_generate.options import FEWEST, EvalOptions, GenerateConfig
 from gantk_generate.sampler import Sampler, rendered
-from gantoolkit import distributions, diversity, images
+from gantoolkit import distributions, diversity, images, outputs
 from gantoolkit.devices import pick_device
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import Extractor, extractor
@@ -28,7 +28,7 @@ from gantoolkit.model import find
 from gantoolkit.plugins import current
 from gantoolkit.task import Console
 
-LEAST = 16  # held-out pictures that a score can be made from
+LEAST = 16  # pictures that a score while training can be made from
 KID_SUBSETS = 20  # while training: the interval is wider, the time a fifth
 
 
@@ -36,24 +36,28 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     """Print one line a figure with its protocol; JSON rows with `--json`."""
     if options.data is None:
         raise UsageError("no real pictures were named", remedy="gantk eval generate REAL/ --model MODEL")
-    for what, path in (("sheet", options.sheet), ("cards", options.save)):
-        if path is not None and path.exists():
-            raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
+    if options.fakes and options.model:
+        raise UsageError("--fakes and --model name two things to measure", remedy="give one of them")
+    if options.training and options.training.resolve() == options.data.resolve():
+        raise UsageError("--training names the real pictures", expected="others", remedy="leave it out")
+    if options.sheet is not None:
+        images.format_for(options.sheet)
+    outputs.refuse((options.sheet, options.save))
     before = _cards(options.against) if options.against is not None else []
     extract = extractor(options.features)
     sampler = None if options.fakes else Sampler(find("generate", options.model), options.device)
     size, channels = (sampler.size, sampler.channels) if sampler else (None, None)
     fit = sampler.fit if sampler else "crop"
     real = LabelledPictures(options.data, size=size, channels=channels, fit=fit)
-    if options.accuracy:
-        _can_classify(real)
     for note in real.notes:
         console.say(f"real pictures: {note}")
     training = None
     if options.training is not None:
         training = LabelledPictures(options.training, size=real.size, channels=real.channels, fit=fit)
-    with console.progress(options.number, "pictures", "making pictures") as bar:
-        made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
+    made = _made_by(sampler, real, options) if sampler is not None else _given(options, real)
+    if options.accuracy:
+        _can_classify(made, real)
+    with console.progress(made.number, "pictures", "making pictures") as bar:
         pictures = list(_counted(map(_opaque, made.pictures), bar))
 
     device = pick_device(options.device)
@@ -61,12 +65,14 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         fakes = describe(
             _counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed, device=device
         )
-    reals = _described(real, options.number, extract, options.data.name, "all", device)
+    reals = _described(real, options.number, extract, options.data.resolve().name, "all", device)
     known = None
     if training is not None:  # all of them: a copy of one that was left out would not be found
-        known = _described(training, len(training), extract, training.source.name, "training", device)
+        known = _described(training, len(training), extract, training.source.resolve().name, "training", device)
     cards = distributions.evaluate_sets(reals, fakes, known, seed=options.seed, more=current().metrics())
-    if made.labels is None or np.unique(made.labels, return_counts=True)[1].max() > 1:
+    if min(real.size) < diversity.WINDOW:
+        console.say(f"diversity: pictures below {diversity.WINDOW} pixels a side hold no window of MS-SSIM")
+    elif made.labels is None or np.unique(made.labels, return_counts=True)[1].max() > 1:
         cards.append(diversity.ms_ssim_diversity(pictures, labels=made.labels, seed=options.seed, source=made.source))
     if options.accuracy:
         cards += _classified(pictures, made, real, options.seed)
@@ -80,8 +86,9 @@ def evaluate(options: EvalOptions, console: Console) -> int:
 
 @dataclass(frozen=True)
 class Made:
-    """Pictures to be measured, their classes, and where they are from."""
+    """So many pictures to be measured, their classes, and where they are from."""
 
+    number: int
     pictures: Iterable[np.ndarray]
     labels: np.ndarray | None
     classes: tuple[str, ...]
@@ -97,23 +104,30 @@ def _made_by(sampler: Sampler, real: LabelledPictures, options: EvalOptions) -> 
     labels = sampler.labels(options.number, chosen)
     pictures = sampler.pictures(options.number, seed=options.seed, label=chosen, truncation=options.truncation)
     source = f"{sampler.name}, truncation {options.truncation:g}"
-    return Made(pictures, None if labels is None else labels.numpy(), sampler.classes, source)
+    return Made(options.number, pictures, None if labels is None else labels.numpy(), sampler.classes, source)
 
 
 def _given(options: EvalOptions, real: LabelledPictures) -> Made:
     assert options.fakes is not None
     fakes = LabelledPictures(options.fakes, size=real.size, channels=real.channels)
+    if len(fakes) < FEWEST:
+        raise InputError(f"{options.fakes}: too few to measure", expected=f"{FEWEST} pictures", actual=len(fakes))
     rows = _chosen(len(fakes), options.number)
     labels = fakes.labels[rows] if fakes.labels is not None else None
-    return Made(fakes.pictures(rows), labels, fakes.classes, options.fakes.name)
+    return Made(len(rows), fakes.pictures(rows), labels, fakes.classes, options.fakes.resolve().name)
 
 
 def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Sequence[MetricCard]:
-    """Fréchet distance first, against held-out pictures, or the training ones where hardly any are held out."""
+    """Fréchet distance first, against held-out pictures, or the training ones where hardly any are held out.
+
+    Nothing where there are hardly any at all.
+    """
     if config.arch == "mlp":
         return []
     kept = dataset.held_out is not None and len(dataset.held_out) >= LEAST
     source, split = (dataset.held_out, "held out") if kept else (dataset.train, "training")
+    if len(source) < LEAST:
+        return []
     extract = extractor(config.features)
     real = _described(source, config.score_pictures, extract, "data", split, config.device)
     made = map(_opaque, _made(config, dataset, generator))
@@ -152,16 +166,21 @@ def _chosen(total: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(total)[:most])
 
 
-def _can_classify(real: LabelledPictures) -> None:
+def _can_classify(made: Made, real: LabelledPictures) -> None:
     """Said before anything is made.
 
     Raises:
-        UsageError: the real pictures have no classes, or a size that no classifier takes.
+        UsageError: pictures without classes, made ones of a class that real ones lack, or a size that no classifier
+            takes.
     """
     from gantoolkit.classify import SIDES
 
-    if real.labels is None:
-        raise UsageError("--accuracy needs classes on both sides", actual="real pictures without labels")
+    for what, labels in (("real", real.labels), ("made", made.labels)):
+        if labels is None:
+            raise UsageError("--accuracy needs classes on both sides", actual=f"{what} pictures without classes")
+    if unknown := [name for name in made.classes if name not in real.classes]:
+        known = ", ".join(real.classes)
+        raise UsageError("--accuracy: the real pictures lack a class", expected=known, actual=unknown[0])
     if not SIDES[0] <= min(real.size) <= max(real.size) <= SIDES[1]:
         expected = f"{SIDES[0]} to {SIDES[1]} pixels a side"
         raise UsageError(
@@ -172,19 +191,12 @@ def _can_classify(real: LabelledPictures) -> None:
 def _classified(pictures: list[np.ndarray], made: Made, real: LabelledPictures, seed: int) -> list[MetricCard]:
     """What a classifier fitted on the made pictures is worth on real ones, and what one fitted on real ones says.
 
-    The classes of both sides go together by name.
-
-    Raises:
-        UsageError: pictures without classes, or of one that the real ones do not have.
+    The classes of both sides go together by name; see `_can_classify`.
     """
     from gantoolkit import classify
 
-    if made.labels is None or real.labels is None:
-        raise UsageError("--accuracy needs classes on both sides", actual="pictures without labels")
-    unknown = [name for name in made.classes if name not in real.classes]
-    if unknown:
-        known = ", ".join(real.classes)
-        raise UsageError("--accuracy: the real pictures lack a class", expected=known, actual=unknown[0])
+    assert made.labels is not None
+    assert real.labels is not None
     labels = np.array([real.classes.index(name) for name in made.classes])[made.labels]
     truth, shown, classes = np.stack(list(map(_opaque, real.pictures()))), np.stack(pictures), len(real.classes)
     score = classify.classification_accuracy_score(shown, labels, truth, real.labels, classes, seed=seed)

@@ -9,6 +9,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from gantoolkit.task import Options, Precision, Seed, TrainConfig, option
 
+FEWEST = 20  # pictures that an evaluation can be made from
+
 
 class GenerateConfig(TrainConfig):
     """How to train a generator on a folder of pictures, with or without classes."""
@@ -60,7 +62,7 @@ class RunOptions(Options):
     """
 
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
-    number: PositiveInt = option(64, "pictures to make", "-n")
+    number: PositiveInt = option(64, "pictures to make", "-n", le=10**6)
     seed: Seed = option(0, "picture i is made from seed + i")
     label: list[str] = option([], "classes to make, by name or number; all in turn by default", "--class")
     truncation: float = option(1.0, "below 1: nearer to the mean picture, less variety", ge=0, le=2)
@@ -82,7 +84,7 @@ class EvalOptions(Options):
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
     fakes: Path | None = option(None, "measure these pictures instead of a model's: a folder or zip")
     training: Path | None = option(None, "what the model was trained on, to look for copies")
-    number: PositiveInt = option(5_000, "pictures to make, and real ones to take at most", "-n")
+    number: PositiveInt = option(5_000, "pictures to make, and real ones to take at most", "-n", ge=FEWEST)
     features: str = option(
         "efficientnet-lite0", "an extractor: efficientnet-lite0[@SIZE], pixels@16, inception:FILE, …"
     )

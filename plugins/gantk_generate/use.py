@@ -12,8 +12,7 @@ import torch
 from gantk_generate import latents, show
 from gantk_generate.options import RunOptions
 from gantk_generate.sampler import Sampler
-from gantoolkit import images, scan
-from gantoolkit.animation import write_animation
+from gantoolkit import animation, images, outputs, scan
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
@@ -37,11 +36,13 @@ def run(options: RunOptions, console: Console) -> int:
     if options.project is not None:
         return _projection(sampler, options, options.project, folder, console)
     if options.mix:
+        target = _free(folder / "mix.png", options)
         sheet = latents.mixing_sheet(sampler, MIXED, seed=options.seed, label=options.label or None)
-        return _one(sheet, folder / "mix.png", options, console)
+        return _one(sheet, target, options, console)
     if options.directions:
+        target = _free(folder / "directions.png", options)
         sheet = latents.directions_sheet(sampler, options.directions, seed=options.seed, label=options.label or None)
-        return _one(sheet, folder / "directions.png", options, console)
+        return _one(sheet, target, options, console)
     return _pictures(sampler, options, folder, console)
 
 
@@ -51,9 +52,7 @@ def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Cons
     names = [f"{options.seed + i:0{digits}d}{_word(sampler, labels, i)}.png" for i in range(options.number)]
     targets = [] if options.grid else [folder / name for name in names]
     grid = folder / "grid.png"
-    taken = [path for path in [*targets, grid] if path.exists()]
-    if taken and not options.force:  # before any work, and not after half of it
-        raise UsageError(f"{taken[0]} exists already", remedy="overwrite it with --force, or name a folder with -o")
+    outputs.refuse([*targets, grid], force=options.force)
     started = time.perf_counter()
     kept: list[np.ndarray] = []
     made = sampler.pictures(
@@ -74,7 +73,7 @@ def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Cons
     size = "×".join(str(side) for side in reversed(sampler.size))
     what = "picture" if options.number == 1 else "pictures"
     console.say(f"{options.number} {what} of {size} by {sampler.name} in {seconds:.1f} s, in {folder}")
-    console.say(f"all on one sheet: {grid}")
+    console.say(f"{'all' if len(kept) == options.number else f'the first {len(kept)}'} on one sheet: {grid}")
     if options.model is None:
         console.say("next: gantk train generate YOUR-PICTURES/")
     return 0
@@ -82,8 +81,7 @@ def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Cons
 
 def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Console) -> int:
     """Round trip through pictures of consecutive seeds and their classes."""
-    if target.exists() and not options.force:
-        raise UsageError(f"{target} exists already", remedy="overwrite it with --force")
+    animation.kind_of(_free(target, options))
     stops = min(options.number, STOPS)
     if stops < 2:
         raise UsageError("an animation goes through at least 2 pictures", actual=f"-n {options.number}")
@@ -96,7 +94,7 @@ def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Con
         for picture in sampler.render(path):
             frames.append(show.sheet([picture], 1))
             bar.advance(1)
-    write_animation(frames, target, RATE)
+    animation.write_animation(frames, target, RATE)
     console.result({"path": str(target), "frames": len(frames)})
     console.say(f"{len(frames)} frames: {target}")
     return 0
@@ -104,6 +102,7 @@ def _animation(sampler: Sampler, options: RunOptions, target: Path, console: Con
 
 def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path, console: Console) -> int:
     """The picture that the model can make which is nearest to a file."""
+    target = _free(folder / "projection.png", options)
     try:
         pixels, _ = scan.decode(file.read_bytes(), file.name)
     except OSError as error:
@@ -114,7 +113,13 @@ def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path,
     made = sampler.render(found.latent)[0]
     sheet = show.sheet([small, made], 2, ["the picture", "the model's"])
     console.say(f"nearest picture of {sampler.name}: {found.psnr:.1f} dB PSNR")
-    return _one(sheet, folder / "projection.png", options, console, psnr=found.psnr)
+    return _one(sheet, target, options, console, psnr=found.psnr)
+
+
+def _free(target: Path, options: RunOptions) -> Path:
+    """The target, refused before the work rather than after it."""
+    outputs.refuse([target], force=options.force)
+    return target
 
 
 def _one(sheet: np.ndarray, target: Path, options: RunOptions, console: Console, **facts: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -149,7 +150,7 @@ def check(folder: Path, size: int) -> DataReport:
     if 0 < len(sizes) < 10:
         report.advice.append("fewer than 10 pictures: expect a model that suits these only")
     if report.usable:
-        report.advice.append(f"next: gantk train superres {folder}")
+        report.advice.append(f"next: gantk train superres {shlex.quote(str(folder))}")
     return report
 
 

@@ -14,7 +14,7 @@ from gantk_superres import degrade
 from gantk_superres.data import rgb
 from gantk_superres.enlarge import Enlarger
 from gantk_superres.options import EvalOptions
-from gantoolkit import images, metrics
+from gantoolkit import images, metrics, outputs
 from gantoolkit.data import pictures_in
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import EfficientNetLite0
@@ -102,8 +102,7 @@ def _files(options: EvalOptions) -> list[Path]:
 
 def _writable(sheet: Path) -> None:
     images.format_for(sheet)
-    if sheet.exists():
-        raise UsageError(f"{sheet} exists already", remedy="give the sheet another name")
+    outputs.refuse([sheet])
 
 
 def _truth(file: Path, scale: int, crop: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from gantk_text2image.captions import Captioned, open_captions
@@ -89,4 +90,4 @@ def _advise(report: DataReport, found: Captioned, folder: Path) -> None:
     few = len(found) < FEW
     if few:
         report.advice.append(f"fewer than {FEW:,} pictures: expect a model that suits these only")
-    report.advice.append(f"next: gantk train text2image {folder}" + (" --preset few" if few else ""))
+    report.advice.append(f"next: gantk train text2image {shlex.quote(str(folder))}" + (" --preset few" if few else ""))

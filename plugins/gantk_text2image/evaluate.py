@@ -19,13 +19,13 @@ from gantk_text2image.matcher import Matcher
 from gantk_text2image.networks import TEXT
 from gantk_text2image.options import EvalOptions, Text2ImageConfig
 from gantk_text2image.painter import Painter, to_uint8
-from gantoolkit import devices, distributions, images
+from gantoolkit import devices, distributions, images, outputs
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor
 from gantoolkit.featureset import FeatureSet, describe
 from gantoolkit.images import Picture
 from gantoolkit.metrics import MetricCard, publish
-from gantoolkit.model import find
+from gantoolkit.model import find, is_empty
 from gantoolkit.task import Console
 
 LEAST = 4  # pictures that a distance between sets can be made of
@@ -48,9 +48,11 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     options = options.model_copy(update={"device": devices.pick_device(options.device)})
     if options.data is None:
         raise UsageError("no pictures with captions were named", remedy="gantk eval text2image DATA/ --model MODEL")
-    for what, path in (("sheet", options.sheet), ("cards", options.save)):
-        if path is not None and path.exists():
-            raise UsageError(f"{path} exists already", remedy=f"give the {what} another name")
+    if options.sheet is not None:
+        images.format_for(options.sheet)
+    outputs.refuse((options.sheet, options.save))
+    if options.matcher is not None:
+        outputs.refuse([options.matcher / "model.safetensors"], force=True)
     if options.number < LEAST:
         raise UsageError("too few pictures to measure anything", expected=f"-n {LEAST} or more", actual=options.number)
     extract = extractor(options.features)
@@ -66,15 +68,15 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     judge, protocol = _matcher(options, aside, console)
 
     made = _painted(painter, scored, options, console)
-    known: Settings = {"data": options.data.name, "part": options.part, "guidance": options.guidance}
+    known: Settings = {"data": options.data.resolve().name, "part": options.part, "guidance": options.guidance}
     known |= {"picture seed": options.seed}
     real = data.pictures[scored.rows]
     cards = figures.retrieval_cards(judge, scored, made, real, known | protocol, seed=options.seed, of=painter.name)
     cards += _attributes(data, aside, scored, made, real, known, options, console, painter.name)
     fakes = describe(made, extract, source=painter.name, split="made", seed=options.seed)
-    reals = _described(data, rows, extract, options.data.name, options.part)
+    reals = _described(data, rows, extract, options.data.resolve().name, options.part)
     cards += [distributions.frechet(reals, fakes), distributions.kid(reals, fakes, seed=options.seed)]
-    training = _described(data, data.train, extract, options.data.name, "train") if data.train else None
+    training = _described(data, data.train, extract, options.data.resolve().name, "train") if data.train else None
     if training is not None and options.part == "test":
         cards.append(distributions.memorised(training, reals, fakes, seed=options.seed))
     cards += figures.diversity_cards(painter, scored, real, options.guidance, known, seed=options.seed)
@@ -110,7 +112,8 @@ class _Read:
         everything = sorted(self.train + self.test)
         rows = {"train": self.train, "test": self.test, "all": everything}[name]
         if not rows:
-            raise InputError(f"{self.folder} has no captions in the part {name!r}: {self.note}", remedy="--part all")
+            remedy = "--part all --matcher-data FOLDER, of other pictures with captions"
+            raise InputError(f"{self.folder} has no captions in the part {name!r}: {self.note}", remedy=remedy)
         return rows, sorted(set(everything) - set(rows))
 
 
@@ -144,6 +147,8 @@ def _aside(options: EvalOptions, data: _Read, rows: Sequence[int], rest: Sequenc
         other = _Read(options.matcher_data, data.pictures.shape[1], data.config)
         seen = {data.pictures[row].tobytes() for row in rows}
         kept = [row for row in range(len(other.captions)) if other.pictures[row].tobytes() not in seen]
+        if not kept:
+            raise InputError(f"{options.matcher_data} holds nothing but what is scored", expected="other pictures")
         return _Aside.of(other, kept, separate=True)
     if not rest:
         raise UsageError(
@@ -161,15 +166,16 @@ def _matcher(options: EvalOptions, aside: _Aside, console: Console) -> tuple[Mat
         "matcher fitted on": "separate data" if aside.separate else "the part that is not scored",
         "the generator's loss has seen that": "no" if aside.separate else "yes",
     }
-    if options.matcher is not None and options.matcher.exists():
-        made = Matcher.load(options.matcher, pictures.shape[1], matcher.fingerprint(pictures, said))
+    folder = options.matcher
+    if folder is not None and folder.exists() and not is_empty(folder):
+        made = Matcher.load(folder, pictures.shape[1], matcher.fingerprint(pictures, said))
     else:
         with console.progress(matcher.NIMG, "pictures", "fitting the matcher") as bar:
             made = matcher.fit(
                 pictures, said, nimg=matcher.NIMG, seed=options.seed, device=options.device, progress=bar.advance
             )
-        if options.matcher is not None:
-            console.say(f"matcher: {made.save(options.matcher)}")
+        if folder is not None:
+            console.say(f"matcher: {made.save(folder)}")
     return made, protocol | made.fitted
 
 

@@ -218,7 +218,7 @@ def fit(
     while engine.nimg < nimg:
         before = engine.nimg
         engine.step()
-        progress(engine.nimg - before)
+        progress(min(engine.nimg, nimg) - before)
     for network in made.networks.values():
         network.eval().requires_grad_(False)
     return made

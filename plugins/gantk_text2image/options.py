@@ -63,7 +63,7 @@ class RunOptions(Options):
 
     prompts: list[str] = option([], "texts in quotes, a .txt file with one a line, or -", "ARGUMENT")
     model: str | None = option(None, "a name from `gantk models list`, a model folder or a run", "-m")
-    number: PositiveInt = option(1, "pictures a prompt", "-n")
+    number: PositiveInt = option(1, "pictures a prompt", "-n", le=10**6)
     seed: Seed = option(0, "picture i of a prompt is made from seed + i")
     guidance: float = option(1.0, "above 1 follows the words more closely, with less variety", ge=0, le=10)
     truncation: float = option(1.0, "below 1: nearer to the mean picture of the words", ge=0, le=2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import count, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import Tensor
 from gantk_text2image.options import RunOptions
 from gantk_text2image.painter import Painter, checked
 from gantk_text2image.show import sheet
-from gantoolkit import images, texts
+from gantoolkit import images, outputs, texts
 from gantoolkit.animation import ANIMATED, write_animation
+from gantoolkit.apply import opened
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
@@ -42,12 +43,11 @@ def _pictures(asked: Sequence[str], options: RunOptions, console: Console) -> in
     folder = options.out or FOLDER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", expected="a folder", remedy="name another one with -o")
-    rows = [(prompt, options.seed + i) for prompt in asked for i in range(options.number)]
-    if options.grid:
-        rows = rows[:SHOWN]
+    wanted = ((prompt, options.seed + i) for prompt in asked for i in range(options.number))
+    rows = list(islice(wanted, SHOWN if options.grid else None))
     targets = [] if options.grid else [folder / name for name in names(rows)]
     grid = folder / "grid.png"
-    _refuse([*targets, grid], options.force)
+    outputs.refuse([*targets, grid], force=options.force)
     painter = _painter(asked, options, console)
     kept: list[np.ndarray] = []
     with console.progress(len(rows), "pictures", "making pictures") as bar:
@@ -73,13 +73,6 @@ def _pictures(asked: Sequence[str], options: RunOptions, console: Console) -> in
     return 0
 
 
-def _refuse(targets: Iterable[Path], force: bool) -> None:
-    """Before any work, and not after half of it."""
-    taken = next((path for path in targets if path.exists()), None)
-    if taken is not None and not force:
-        raise UsageError(f"{taken} exists already", remedy="overwrite it with --force, or choose another name")
-
-
 def _painter(asked: Sequence[str], options: RunOptions, console: Console) -> Painter:
     """The model, which says what it will not heed in the prompts."""
     painter = Painter(find("text2image", options.model), options.device, options.precision)
@@ -101,7 +94,7 @@ def prompts(given: Sequence[str]) -> list[str]:
     found: list[str] = []
     for word in given:
         if word == "-":
-            found += _lines("standard input", sys.stdin.buffer.read())
+            found += _lines("standard input", opened(sys.stdin, "input").buffer.read())
         elif word.lower().endswith(".txt"):
             try:
                 found += _lines(word, Path(word).read_bytes())
@@ -154,10 +147,12 @@ def _between(asked: Sequence[str], options: RunOptions, target: Path, console: C
     """A strip or an animation through the prompts."""
     if len(asked) < 2:
         raise UsageError("an interpolation goes through at least 2 prompts", actual=len(asked))
+    if unheeded := [f"--{name}" for name in ("number", "out", "grid") if name in options.model_fields_set]:
+        raise UsageError(f"--interpolate writes one file and takes no {', '.join(unheeded)}")
     moving = target.suffix.lower() in ANIMATED
     if not moving:
         images.format_for(target)
-    _refuse([target], options.force)
+    outputs.refuse([target], force=options.force)
     painter = _painter(asked, options, console)
     steps = STEPS if moving else max(2, STRIP // (len(asked) - 1))
     frames = []

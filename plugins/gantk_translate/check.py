@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -160,11 +161,12 @@ def _strange(layout: Layout) -> bool:
 
 def _advise(report: DataReport, layout: Layout, masks: str, unlearnt: list[str]) -> None:
     """Which game fits, and the next command."""
+    folder = shlex.quote(str(layout.folder))
     only_pairing = len(report.problems) == len(layout.unmatched) > 0
     if report.problems:
         report.advice.append("repair, rename or move out what is listed above; training refuses it")
     if only_pairing:
-        report.advice.append(f"or train without pairs: gantk train translate {layout.folder} --game cut")
+        report.advice.append(f"or train without pairs: gantk train translate {folder} --game cut")
     if not report.usable:
         return
     if min(map(len, layout.parts.get("train") or layout.parts[WHOLE])) < FEW:
@@ -180,8 +182,8 @@ def _advise(report: DataReport, layout: Layout, masks: str, unlearnt: list[str])
         report.advice.append(
             "games that fit: pix2pix-modern (pairs), pix2pix as in its paper; both learn from the pairs"
         )
-        command = f"gantk train translate {layout.folder}"
+        command = f"gantk train translate {folder}"
     else:
         report.advice.append("games that fit: cut (one way, quicker), cyclegan (both ways), style (styles of B)")
-        command = f"gantk train translate {layout.folder} --game cut"
+        command = f"gantk train translate {folder} --game cut"
     report.advice.append(f"next: {command}" + (f" --masks {masks}" if masks else ""))

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gantk_generate.evaluate import Made, _classified
+from gantk_generate.evaluate import Made, _can_classify, _classified
 from gantk_generate.sampler import Sampler
 from gantoolkit import classify
 from gantoolkit.cli import call
 from gantoolkit.errors import UsageError
 from gantoolkit.labelled import LabelledPictures
 from gantoolkit.metrics import compare
+from gantoolkit.runlog import read_log
 
 
-def evaluate(data: Path, *words: object) -> int:
+def evaluate(data: Path | str, *words: object) -> int:
     return call(["eval", "generate", str(data), "--features", "pixels@16", *map(str, words)])
 
 
@@ -94,16 +96,67 @@ def test_what_cannot_be_measured_is_said_on_one_line(
     assert "Traceback" not in heard and len(heard.strip().splitlines()) == 3
 
 
-def test_what_cannot_be_classified_is_said_before_pictures_are_made(
-    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def plain(folder: Path, count: int = 8) -> Path:
+    """Pictures without classes."""
+    folder.mkdir()
+    for index in range(count):
+        Image.fromarray(np.full((16, 16, 3), index * 20, np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["plain", "--accuracy"], 2, "real pictures without classes"),
+        (["shapes", "--fakes", "plain"], 3, "too few to measure, expected 20 pictures, got 8"),
+        (["shapes", "-n", "19"], 2, "--number: should be greater than or equal to 20"),
+        (["shapes", "--training", "shapes/"], 2, "--training names the real pictures"),
+        (["shapes", "--fakes", "plain", "--model", "saved"], 2, "two things to measure"),
+        (["shapes", "--sheet", "sheet.txt"], 2, "no picture format for sheet.txt"),
+        (["shapes", "--sheet", "plain"], 2, "no picture format for plain"),
+        (["shapes", "--save", "plain"], 2, "the name of a file, got a folder"),
+        (["shapes", "--save", "plain/0.png/cards.json"], 3, "plain/0.png is no folder"),
+        (["shapes", "--save", f"{'long' * 100}.json"], 3, "File name too long"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_pictures_are_made(
+    words: list[str], code: int, says: str, shapes: Path, saved: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("pictures were made")
+        yield
+
+    plain(tmp_path / "plain")
+    (tmp_path / "shapes").symlink_to(shapes)
+    (tmp_path / "saved").symlink_to(saved)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Sampler, "pictures", never)
+    model = [] if "--fakes" in words else ["-m", "saved"]
+    assert evaluate(*words, *model) == code
+    assert says in capsys.readouterr().err
+
+
+def test_pictures_too_small_for_ms_ssim_are_measured_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    for index in range(8):
-        Image.fromarray(np.full((16, 16, 3), index * 30, np.uint8)).save(plain / f"{index}.png")
-    monkeypatch.setattr(Sampler, "pictures", None)  # would fail
-    assert evaluate(plain, "-m", saved, "--accuracy") == 2
-    assert "without labels" in capsys.readouterr().err
+    rng = np.random.default_rng(0)
+    for side in ("real", "made"):
+        (tmp_path / side).mkdir()
+        for index in range(24):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / side / f"{index}.png")
+    words = ["--fakes", tmp_path / "made"]
+    assert evaluate(tmp_path / "real", *words) == 0
+    heard = capsys.readouterr().out
+    assert "below 11 pixels a side hold no window of MS-SSIM" in heard and "Fr\u00e9chet" in heard
+
+
+def test_hardly_any_pictures_end_a_training_with_a_model_and_no_score(tmp_path: Path) -> None:
+    words = ["--run", tmp_path / "run", "--held-out", "0.7", "--nimg", "8", "--batch", "4", "--channels", "16"]
+    words += ["--critic-channels", "16", "--latent", "8", "--quiet"]
+    assert call(["train", "generate", str(plain(tmp_path / "data", 12)), *map(str, words)]) == 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert not [row for row in read_log(tmp_path / "run") if row["kind"] == "metric"]
 
 
 def test_classes_go_together_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,18 +172,18 @@ def test_classes_go_together_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pictures = [*real.pictures(np.arange(24))]
     labels = real.labels
     assert labels is not None
-    there = Made(pictures, 1 - labels, ("light", "dark"), "a model")
+    there = Made(24, pictures, 1 - labels, ("light", "dark"), "a model")
     score = classify.classification_accuracy_score
     monkeypatch.setattr(classify, "classification_accuracy_score", partial(score, nimg=600))
     monkeypatch.setattr(classify, "fit_classifier", partial(classify.fit_classifier, nimg=3000))
     first, sure = _classified(pictures, there, real, seed=0)
     assert first.value > 0.9
     assert sure.name == "Classifier-IS" and 1.5 < sure.value <= 2  # sure of each, and both are there
-    others = _classified(pictures[::-1], Made(pictures[::-1], labels[::-1], real.classes, "another"), real, seed=0)
+    others = _classified(pictures[::-1], Made(24, pictures[::-1], labels[::-1], real.classes, "another"), real, seed=0)
     for one, other in zip((first, sure), others, strict=True):
         assert "→" in compare(one, other).text  # figures of two models can be compared
     dark = [picture for picture, label in zip(pictures, labels, strict=True) if label == 0]
-    alone = Made(dark, np.zeros(len(dark), np.int64), ("dark",), "one class")
+    alone = Made(len(dark), dark, np.zeros(len(dark), np.int64), ("dark",), "one class")
     assert _classified(dark, alone, real, seed=0)[1].value < 1.1  # of the two classes only one is ever made
     with pytest.raises(UsageError, match="lack a class"):
-        _classified(pictures, Made(pictures, labels, ("dark", "grey"), "a model"), real, seed=0)
+        _can_classify(Made(24, pictures, labels, ("dark", "grey"), "a model"), real)

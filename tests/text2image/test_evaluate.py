@@ -192,7 +192,7 @@ def test_bad_input_is_one_line(untrained: tuple[Path, Path], tmp_path: Path) -> 
         (UsageError, "no pictures with captions were named", {"data": None}),
         (InputError, "no captions in the part 'test'", {"data": trained}),
         (UsageError, "none is left to fit the matcher on", {"part": "all"}),
-        (UsageError, "exists already", {"save": folder}),
+        (UsageError, "expected the name of a file, got a folder", {"save": folder}),
         (InputError, "holds no matcher", {"matcher": model}),
     ]
     for kind, words, changes in cases:

@@ -227,6 +227,20 @@ def test_a_strip_and_an_animation_are_written(run: Run, tmp_path: Path, capsys: 
     assert files(tmp_path) == ["strip.png", "way.gif"]
 
 
+def test_standard_input_that_is_closed_is_said(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert run("-") == 3
+    assert capsys.readouterr().err == "error: standard input is closed\n"
+
+
+def test_a_sheet_of_ever_so_many_makes_what_it_shows(run: Run, tmp_path: Path) -> None:
+    assert run("a red bar", "-n", "1000000", "--grid", "--quiet") == 0
+    assert files(tmp_path / "gantk-text2image") == ["grid.png"]
+    assert run("a red bar", "-n", "1000001", "--grid") == 2
+
+
 def test_ways_that_cannot_be_gone_are_refused(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.png").write_bytes(b"mine")
     for words, why in {
@@ -235,6 +249,7 @@ def test_ways_that_cannot_be_gone_are_refused(run: Run, tmp_path: Path, capsys: 
         ("a", "b", "--interpolate", "x.avi"): "no picture format for x.avi",
         ("a", "b", "--interpolate", "mine.png"): "exists already",
         ("a", "...", "--interpolate", "x.gif"): "the prompt is empty",
+        ("a", "b", "--interpolate", "x.gif", "-n", "2", "--grid"): "writes one file and takes no --number, --grid",
     }.items():
         assert run(*words) == 2
         assert why in capsys.readouterr().err

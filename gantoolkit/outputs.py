@@ -1,0 +1,42 @@
+"""Files that long work is to write: what cannot be written is said before it, and not after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gantoolkit.errors import InputError, UsageError
+
+
+def refuse(targets: Iterable[Path | None], *, force: bool | None = None) -> None:
+    """Nothing if all of them can be written, as far as can be told without writing.
+
+    Args:
+        targets: paths of files; None, for what is not wanted, is passed over.
+        force: whether to overwrite what exists; None where users cannot say so.
+
+    Raises:
+        UsageError: one exists and is not to be overwritten, or is a folder.
+        InputError: there is no way to write it: a folder on the way is a file, read-only or out of reach.
+    """
+    for path in targets:
+        if path is None:
+            continue
+        try:
+            _refuse_one(path, force)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _refuse_one(path: Path, force: bool | None) -> None:
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}", expected="the name of a file", actual="a folder")
+    if path.exists() and not force:
+        other = "give another name" if force is None else "overwrite it with --force, or give another name"
+        raise UsageError(f"{path} exists already", remedy=other)
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise InputError(f"cannot write {path}: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {nearest} is read-only")
