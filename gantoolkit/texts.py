@@ -140,8 +140,9 @@ def encoder(
     folder = ""
     if spec not in known and ("/" in spec or os.sep in spec or Path(spec).is_dir()):
         spec, folder = FOLDERS, spec
-        if not Path(folder).is_dir():
+        if not Path(folder).expanduser().is_dir():
             raise InputError(f"text encoder: {folder} is not a folder", remedy=near(folder, known))
+        folder = str(Path(folder).expanduser().resolve())  # a model is used from any directory
     settings = TextSettings(width, layers, tokens, vocabulary, tune, folder)
     return _usable(spec, known).learn(captions, settings)
 

@@ -172,7 +172,7 @@ def test_folders_go_to_the_encoder_called_local(
     (tmp_path / "counter").mkdir()
     (tmp_path / "mine").mkdir()
     by_name, by_folder = (texts.encoder(spec) for spec in ("counter", "mine"))
-    assert (by_name.settings.folder, by_folder.settings.folder) == ("", "mine")  # type: ignore[attr-defined]
+    assert (by_name.settings.folder, by_folder.settings.folder) == ("", str(tmp_path / "mine"))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("values", [{}, {"encoder": 3}, {"encoder": "counter"}, {"encoder": "counter", "width": "x"}])

@@ -122,6 +122,8 @@ def open_captions(folder: Path | str) -> Captioned:
         row.captions = tuple(dict.fromkeys(row.captions))
         found.names.append(name)
         found.rows.append(row)
+    if shards and root.is_dir() and (loose := sum(is_picture(name) for name in Store(root).files)):
+        found.notes.append(f"{loose:,} pictures beside the tar files are left out")
     _notes(found)
     if len(found) < FEWEST:
         what = f"only {len(found)} pictures with captions" if found.names else "no pictures with captions"

@@ -6,7 +6,8 @@ Shapes: N pictures, S pixels a side, T tokens, K attributes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,7 +88,10 @@ class Data:
         unique = ["", *sorted({text for captions in self.captions for text in captions})]
         self._row_of = {text: row for row, text in enumerate(unique)}
         self._prepared = self.encoder.prepare(unique)
+        full = [text for text, mask in zip(unique, self._prepared["mask"], strict=True) if bool(mask.all())]
         self.notes: tuple[str, ...] = (found.layout, *found.notes, note)
+        if long := sum(cut(self.encoder, full)):
+            self.notes += (f"{long:,} captions are longer than {config.tokens} tokens, and cut there (--tokens)",)
         if len(set(self.groups[self.train].tolist())) == 1 and not self._named:
             self.notes += ("shared captions link all pictures: none is a wrong one, and captions are not learnt",)
         if config.batch // config.accumulate < 2:
@@ -199,20 +203,8 @@ class Data:
         The mean absolute difference, from 0 to 2, of pictures of `COARSE` positions a side with values in [-1, 1], over
         up to `PAIRS` random pairs; each picture is in one at most.
         """
-        waiting: dict[str, int] = {}
-        pairs: list[tuple[int, int]] = []
-        for row in self._rows[np.random.default_rng(0).permutation(len(self._rows))].tolist():
-            shared = next((text for text in self.captions[row] if text in waiting), None)
-            if shared is None:
-                waiting.update(dict.fromkeys(self.captions[row], row))
-                continue
-            other = waiting[shared]
-            for text in self.captions[other]:
-                if waiting.get(text) == other:
-                    del waiting[text]
-            pairs.append((other, row))
-            if len(pairs) == PAIRS:
-                break
+        order = self._rows[np.random.default_rng(0).permutation(len(self._rows))].tolist()
+        pairs = list(islice(of_one_caption(self.captions, order), PAIRS))
         if len(pairs) < LEAST_PAIRS:
             return 0.0
         a, b = (coarse(self.examples((row, "") for row in rows)["image"]) for rows in zip(*pairs, strict=True))
@@ -222,6 +214,18 @@ class Data:
         """(a caption of each held-out picture, the pictures as uint8 (N, S, S, 3)); see `rows` for which."""
         rows = list(self.rows("held_out"))
         return [self.captions[row][0] for row in rows], self.pictures[rows]
+
+
+# ---- words ----
+
+
+def cut(encoder: texts.TextEncoder, said: Sequence[str]) -> list[bool]:
+    """Whether each text has more tokens than the encoder reads: its last character changes nothing."""
+    if not said:
+        return []
+    whole, shorter = (encoder.prepare([text.rstrip()[:end] for text in said]) for end in (None, -1))
+    same = (whole["text"] == shorter["text"]).flatten(1).all(1)
+    return (whole["mask"].all(1) & same).tolist()
 
 
 # ---- pictures ----
@@ -282,6 +286,20 @@ def fitted(pixels: np.ndarray, size: int, fit: Fit, colour: tuple[int, int, int]
         square[top : top + height, left : left + width] = pixels
         pixels = square
     return conform(pixels, (size, size), 3, "crop" if fit == "crop" else "stretch")
+
+
+def of_one_caption(captions: Sequence[Sequence[str]], order: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of positions in `captions` that share a text, as they are met in `order`; each is in one at most."""
+    waiting: dict[str, int] = {}
+    for row in order:
+        other = next((waiting[text] for text in captions[row] if text in waiting), None)
+        if other is None:
+            waiting.update(dict.fromkeys(captions[row], row))
+            continue
+        for text in captions[other]:
+            if waiting.get(text) == other:
+                del waiting[text]
+        yield other, row
 
 
 def coarse(pictures: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     training = _described(data, data.train, extract, options.data.resolve().name, "train") if data.train else None
     if training is not None and options.part == "test":
         cards.append(distributions.memorised(training, reals, fakes, seed=options.seed))
-    cards += figures.diversity_cards(painter, scored, real, options.guidance, known, seed=options.seed)
+    said = [data.captions[row] for row in scored.rows]
+    cards += figures.diversity_cards(painter, scored, said, real, options.guidance, known, seed=options.seed)
 
     for line in figures.table(cards):
         console.say(line)

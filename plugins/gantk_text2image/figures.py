@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 import torch
 
 from gantk_text2image import attributes, retrieval
 from gantk_text2image.attributes import Reader, Settings, share
-from gantk_text2image.data import linked
+from gantk_text2image.data import linked, of_one_caption
 from gantk_text2image.matcher import Matcher
 from gantk_text2image.painter import Painter
 from gantoolkit import texts
@@ -158,11 +158,19 @@ def attribute_cards(
 
 
 def diversity_cards(
-    painter: Painter, scored: Scored, real: np.ndarray, guidance: float, known: Settings, *, seed: int
+    painter: Painter,
+    scored: Scored,
+    captions: Sequence[Sequence[str]],
+    real: np.ndarray,
+    guidance: float,
+    known: Settings,
+    *,
+    seed: int,
 ) -> list[MetricCard]:
-    """Mean perceptual distance between pictures of one prompt; of real ones that share captions, and of any.
+    """Mean perceptual distance between pictures of one prompt; of real ones that share a caption, and of any.
 
-    The first is 0 where the noise changes nothing; the second, its ceiling, is left out where no captions are shared.
+    `captions` are all of each real picture. The first is 0 where the noise changes nothing; the second, its ceiling, is
+    left out where no captions are shared.
     """
     places = list({scored.prompts[i]: i for i in reversed(range(len(scored.prompts)))}.values())[::-1][:PROMPTS]
     within = []
@@ -172,8 +180,8 @@ def diversity_cards(
         pairs = np.array(list(combinations(range(PER_PROMPT), 2)))
         within.append(float(distances(pictures[pairs[:, 0]], pictures[pairs[:, 1]]).mean()))
     first = scored.first()
-    groups = scored.groups[scored.targets]
-    same = _pairs_of(groups, first)[: PROMPTS * PER_PROMPT]
+    pairs_of_one = islice(of_one_caption(captions, first.tolist()), PROMPTS * PER_PROMPT)
+    same = np.array(list(pairs_of_one), np.int64).reshape(-1, 2)
     partner = first[retrieval.shuffled(scored.groups[scored.targets[first]], seed)]
     between = distances(real[first[: PROMPTS * 2]], real[partner[: PROMPTS * 2]])
     facts: Settings = {"extractor": f"{efficientnet_lite0(PD_SIZE).name}-PD", "input": PD_SIZE, "seed": seed}
@@ -189,19 +197,6 @@ def diversity_cards(
         *cards,
         _mean("diversity, real pictures of other captions", between, protocol | {"pairs": len(between)}, seed, "data"),
     ]
-
-
-def _pairs_of(groups: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """int64 (P, 2): places of one group, each in one pair at most."""
-    waiting: dict[int, int] = {}
-    pairs = []
-    for place in places.tolist():
-        group = int(groups[place])
-        if group in waiting:
-            pairs.append((waiting.pop(group), place))
-        else:
-            waiting[group] = place
-    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:

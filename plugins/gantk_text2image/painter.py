@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gantk_text2image.data import cut
 from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.generator import TextGenerator
 from gantoolkit import devices, export, foreign, texts
@@ -109,9 +110,8 @@ class Painter:
         return self.encoder.unknown(prompt)
 
     def cut(self, prompt: str) -> bool:
-        """Whether the prompt has more tokens than the model reads: its last character changes nothing."""
-        whole, shorter = (self.encoder.prepare([text]) for text in (prompt.rstrip(), prompt.rstrip()[:-1]))
-        return bool(whole["mask"].all()) and torch.equal(whole["text"], shorter["text"])
+        """Whether the prompt has more tokens than the model reads."""
+        return cut(self.encoder, [prompt])[0]
 
     def render(self, read: tuple[Tensor, Tensor, Tensor], z: Tensor, guidance: float = 1.0) -> np.ndarray:
         """(S, S, 3) uint8 of what was read and noise (1, latent).

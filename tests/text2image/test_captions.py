@@ -259,3 +259,11 @@ def test_transparency_is_given_as_it_is(tmp_path: Path) -> None:
     values = np.arange(32 * 32 * 4, dtype=np.uint32).reshape(32, 32, 4).astype(np.uint8)
     Image.fromarray(values).save(folder / "000.png")
     assert (open_captions(folder).picture(0) == values).all()
+
+
+def test_pictures_beside_tar_files_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    data_sets.with_shards(tmp_path)
+    assert not any("left out" in note for note in open_captions(tmp_path).notes)
+    data_sets.pictures(tmp_path / "loose", data_sets.rows(3))
+    found = open_captions(tmp_path)
+    assert len(found) == 12 and "3 pictures beside the tar files are left out" in found.notes

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gantk_text2image.captions import open_captions
 from gantk_text2image.check import check
-from gantk_text2image.data import Data, background, fitted, held_combinations, linked, split
+from gantk_text2image.data import Data, background, cut, fitted, held_combinations, linked, of_one_caption, split
 from gantk_text2image.options import Text2ImageConfig
 from gantoolkit.errors import InputError, UsageError
 from tests.text2image import data_sets
@@ -152,6 +152,23 @@ def test_pictures_that_share_captions_share_a_group(folder: Path) -> None:
         for b in range(48):
             assert (data.groups[a] == data.groups[b]) == (a % 12 == b % 12)
     assert linked([["a"], ["b"], ["A", "b"], ["c"]]).tolist() == [0, 0, 0, 3]
+
+
+def test_pairs_share_a_caption_and_no_picture_is_in_two() -> None:
+    said = [["a", "b"], ["b", "c"], ["c"], ["a"], ["d"], ["c", "a"]]
+    assert linked(said).tolist() == [0, 0, 0, 0, 4, 0]  # by others; so a group is no pair
+    assert list(of_one_caption(said, range(6))) == [(0, 1), (2, 5)]
+    assert list(of_one_caption(said, [4, 2, 3, 0])) == [(3, 0)]
+
+
+def test_captions_that_are_cut_are_told(folder: Path) -> None:
+    assert not any("longer than" in note for note in Data(config(tokens=32), folder).notes)
+    words = json.loads((folder / "captions.jsonl").read_text().splitlines()[0])
+    long = Data(config(tokens=2), folder)
+    assert any("longer than 2 tokens, and cut there" in note for note in long.notes)
+    assert (
+        all(cut(long.encoder, words["captions"])) and cut(long.encoder, [""]) == [False] and cut(long.encoder, []) == []
+    )
 
 
 def test_the_bank_is_of_its_part(folder: Path) -> None:
