@@ -39,6 +39,16 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def coarse(samples: Tensor) -> Tensor:
+    """All that `Axes` looks at: pictures (N, C, H, W) averaged to at most 16², other samples as they are; float32.
+
+    What is coarse stays as it is, so that a caller may keep this instead of the pictures.
+    """
+    if samples.ndim == 4:
+        samples = adaptive_avg_pool2d(samples.float(), (min(16, samples.shape[2]), min(16, samples.shape[3])))
+    return samples.float()
+
+
 class Axes:
     """Features from the data alone: pictures averaged to at most 16², then the reals' first principal axes.
 
@@ -60,6 +70,4 @@ class Axes:
 
     @staticmethod
     def _rows(samples: Tensor) -> Tensor:
-        if samples.ndim == 4:
-            samples = adaptive_avg_pool2d(samples.float(), (min(16, samples.shape[2]), min(16, samples.shape[3])))
-        return samples.float().flatten(1)
+        return coarse(samples).flatten(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,13 @@ class Data:
 
         In random order: the first ones are of all classes, however the data are sorted.
         """
-        source = getattr(self, which)
-        rng = np.random.default_rng(0)
-        items = [source.item(int(index), rng) for index in rng.permutation(len(source))[:count]]
+        items = list(self.chosen(which, count))
         keys = ["image", *(["label"] if self.classes else [])]
         return {key: torch.stack([torch.as_tensor(item[key]) for item in items]) for key in keys}
+
+    def chosen(self, which: str, count: int) -> Iterator[Mapping[str, Any]]:
+        """The samples of `bank`, one at a time."""
+        source = getattr(self, which)
+        rng = np.random.default_rng(0)
+        for index in rng.permutation(len(source))[:count]:
+            yield source.item(int(index), rng)

@@ -13,6 +13,7 @@ from gantk_text2image.networks import TEXT
 from gantk_text2image.options import Text2ImageConfig
 from gantoolkit import gauges as core
 from gantoolkit.game import Gauge
+from gantoolkit.variety import coarse
 
 PROBE = 256  # pictures of a look
 LEAST = 16  # fewer say nothing about variety
@@ -32,8 +33,11 @@ def gauges(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Mo
     pairs += [pair for pair in dataset.usual("train", 2 * PROBE) if pair[0] not in chosen]
     if len(pairs) < LEAST:
         return core.standard()
-    bank = dataset.examples(pairs)
-    reals, text, mask = (bank[key].to(config.device) for key in ("image", "text", "mask"))
+    parts = []
+    for start in range(0, len(pairs), AT_ONCE):  # all pictures at once would need more memory than a step
+        bank = dataset.examples(pairs[start : start + AT_ONCE])
+        parts.append((coarse(bank["image"]), bank["text"], bank["mask"]))
+    reals, text, mask = (torch.cat(column).to(config.device) for column in zip(*parts, strict=True))
     labels = torch.full((len(pairs),), -1)
     labels[: len(names) * EACH] = torch.arange(len(names)).repeat_interleave(EACH)
     generator, reader = networks["generator"], networks[TEXT]
@@ -45,7 +49,7 @@ def gauges(config: Text2ImageConfig, dataset: Data, networks: Mapping[str, nn.Mo
             for start in range(0, n, AT_ONCE):
                 part = slice(start, min(start + AT_ONCE, n))
                 tokens, sentence = reader(text[part], mask[part])
-                made.append(generator(z[part], tokens, mask[part], sentence).float())
+                made.append(coarse(generator(z[part], tokens, mask[part], sentence)))
         return torch.cat(made)
 
     players = {"generator": generator, TEXT: reader}
