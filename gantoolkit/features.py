@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 from torch.nn.utils import fuse_conv_bn_eval
 
 from gantoolkit.errors import InputError, UsageError
+from gantoolkit.paths import expanded
 
 LITE0_SIZE = 224  # pixels a side at which EfficientNet-Lite0 was trained
 MAX_SIZE = 4096  # pixels a side: a typo beyond this would ask for more memory than there is
@@ -270,7 +271,7 @@ def extractor(spec: str) -> Extractor:
     kind, colon, path = spec.partition(":")
     if colon and kind in LOCAL_FILES:
         module, name = LOCAL_FILES[kind].split(":")
-        return getattr(importlib.import_module(module), name)(Path(path).expanduser())
+        return getattr(importlib.import_module(module), name)(expanded(path))
     offered = current().features()
     if spec in offered:
         return loaded(f"the features {spec!r}", offered[spec])

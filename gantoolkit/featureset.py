@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gantoolkit.errors import InputError, UsageError
+from gantoolkit.paths import expanded
 
 if TYPE_CHECKING:
     from gantoolkit.features import Extractor
@@ -203,7 +204,7 @@ def _cached(content: str, extractor: Extractor, resizer: str) -> Path | None:
     if extractor.weights_hash == UNKNOWN_WEIGHTS:
         return None
     facts = [CACHE_FORMAT, content, extractor.name, extractor.weights_hash, resizer]
-    home = Path(os.environ.get("GANTK_HOME") or "~/.gantoolkit").expanduser()
+    home = expanded(os.environ.get("GANTK_HOME") or "~/.gantoolkit")
     return home / "features" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.safetensors"
 
 

@@ -18,6 +18,7 @@ from gantoolkit.arrays import kind_of
 from gantoolkit.encoders import WRITABLE
 from gantoolkit.errors import GantkError, InputError, UsageError
 from gantoolkit.images import format_for, is_picture
+from gantoolkit.paths import expanded
 
 Accepts = Callable[[Path], bool]
 STANDARD = Path("-")  # standard input as a source, standard output as a target
@@ -122,7 +123,7 @@ def _expand(inputs: Sequence[str], recursive: bool, accepts: Accepts) -> list[_E
 def _named(given: str, recursive: bool, accepts: Accepts) -> list[_Entry]:
     if given == "-":
         return [_Entry(STANDARD, STANDARD.parent)]
-    path = Path(given).expanduser()
+    path = expanded(given)
     # A file whose own name holds brackets is that file and not a pattern.
     named = [path]
     if not _exists(path):  # `Path.glob` takes no absolute pattern
@@ -237,7 +238,7 @@ def plan(
 def _without_earlier(entries: list[_Entry], naming: _Naming) -> list[_Entry]:
     """Without what was found and is the result of an earlier run, maybe with another number in its suffix."""
     if naming.out not in (None, "-"):
-        out = Path(_real(Path(str(naming.out)).expanduser()))
+        out = Path(_real(expanded(str(naming.out))))
         above = {root for root in {entry.root for entry in entries} if Path(_real(root)) in out.parents}
         return [e for e in entries if not (e.found and e.root in above and out in Path(_real(e.file)).parents)]
     number = re.sub(r"\d+(\\\.\d+)?", lambda _: r"\d+(\.\d+)?", re.escape(naming.suffix))
@@ -271,7 +272,7 @@ class _Naming:
             return STANDARD
         if self.out is None:
             return source.with_name(f"{stem}{self.suffix}{ending}")
-        path = Path(self.out).expanduser()
+        path = expanded(self.out)
         asked = _ending(path.name, self.endings)
         if self.single and asked and not path.is_dir():
             if self.format and self.endings[asked.lower()] != _format(self.format, self.endings):

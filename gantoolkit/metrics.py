@@ -75,6 +75,10 @@ class MetricCard:
         """
         known: dict[str, Any] = {"value": None, "interval": None, **values}
         numbers = [known["value"], *(known["interval"] or ())]
+        kinds = {"name": str, "unit": str, "n": int, "protocol": dict, "of": str, "higher_is_better": bool}
+        wrong = [key for key, kind in kinds.items() if not isinstance(known.get(key, kind()), kind)]
+        if wrong or len(numbers) not in (1, 3) or not all(isinstance(x, (int, float, type(None))) for x in numbers):
+            raise TypeError(f"{' and '.join(wrong) or 'value or interval'} of another type than a card's")
         value, *ends = (math.nan if number is None else number for number in numbers)
         return cls(**{**known, "value": value, "interval": tuple(ends) or None})
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gantoolkit.entries import ModelEntry
 from gantoolkit.errors import InputError, PluginError, UsageError
+from gantoolkit.paths import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,7 +178,7 @@ def is_empty(folder: Path) -> bool:
 
 def user_models() -> Path:
     """Where `gantk models import` puts models: GANTK_HOME (default ~/.gantoolkit) / models."""
-    return Path(os.environ.get("GANTK_HOME") or "~/.gantoolkit").expanduser() / "models"
+    return expanded(os.environ.get("GANTK_HOME") or "~/.gantoolkit") / "models"
 
 
 def imported() -> Iterator[tuple[str, str]]:
@@ -218,7 +219,7 @@ def find(task: str | None, name: str | Path | None = None) -> Model:
         if entry is None:
             raise UsageError(f"the task {task!r} comes with no model", remedy="name one with --model")
         return _loaded(entry)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     for place in (folder, folder / "model", user_models() / str(name)):  # a model, a run, an imported model
         if is_model(place):
             model = Model.load(place)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gantoolkit.errors import GantkError, InputError, UsageError
+from gantoolkit.paths import expanded
 from gantoolkit.plugins import current, loaded, near
 
 if TYPE_CHECKING:
@@ -140,9 +141,9 @@ def encoder(
     folder = ""
     if spec not in known and ("/" in spec or os.sep in spec or Path(spec).is_dir()):
         spec, folder = FOLDERS, spec
-        if not Path(folder).expanduser().is_dir():
+        if not expanded(folder).is_dir():
             raise InputError(f"text encoder: {folder} is not a folder", remedy=near(folder, known))
-        folder = str(Path(folder).expanduser().resolve())  # a model is used from any directory
+        folder = str(expanded(folder).resolve())  # a model is used from any directory
     settings = TextSettings(width, layers, tokens, vocabulary, tune, folder)
     return _usable(spec, known).learn(captions, settings)
 
@@ -246,7 +247,7 @@ def kept(
     import numpy as np
 
     key = hashlib.sha256(json.dumps([CACHE_FORMAT, list(facts), list(texts)]).encode()).hexdigest()[:32]
-    home = Path(os.environ.get("GANTK_HOME") or "~/.gantoolkit").expanduser()
+    home = expanded(os.environ.get("GANTK_HOME") or "~/.gantoolkit")
     path = home / "texts" / f"{key}.safetensors"
     found = _read(path, len(texts))
     if found is None:

@@ -194,6 +194,24 @@ def test_a_training_outlives_the_readers_of_its_rows(photos: Path, tmp_path: Pat
     assert read_log(run)[-1]["text"] == "run done" and (run / "model" / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["run", "generate", "-m", "x" * 300], ["train", "superres", "x" * 300], ["data", "check", "x" * 300]],
+)
+def test_what_the_machine_says_of_a_path_is_one_line(words: list[str], gantk: Any) -> None:
+    code, _, error = gantk(*words)
+    assert code == 3 and "File name too long" in error and len(error.splitlines()) == 1
+
+
+def test_other_errors_of_the_machine_keep_their_traceback(gantk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise FileNotFoundError(2, "No such file", "ours.txt")
+
+    monkeypatch.setattr(cli, "_call", broken)
+    with pytest.raises(FileNotFoundError):
+        gantk("doctor")
+
+
 def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "ŭ.png").write_bytes(b"")
     command = [sys.executable, "-m", "gantoolkit", "run", "superres", tmp_path / "ŭ.png"]

@@ -238,3 +238,12 @@ def test_a_step_from_black_to_white_has_an_edge_of_the_peak() -> None:
     assert (card.name, card.n, card.higher_is_better, card.protocol["peak"]) == ("edge-SSIM", 2, True, 219)
     with pytest.raises(UsageError, match="smaller than the window"):
         edge_similarity(step[:8], step[:8])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": 3}, {"value": "x"}, {"interval": [1]}, {"interval": ["a", "b"]}, {"n": "2"}, {"protocol": []}, {"of": 1}],
+)
+def test_values_that_are_no_cards(change: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        MetricCard.from_dict({"name": "PSNR", "value": 1.0, "protocol": {}} | change)

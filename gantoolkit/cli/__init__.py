@@ -3,6 +3,7 @@ imported before it is used."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -24,6 +25,10 @@ COMMANDS = {  # name -> module with a `command`, and the line in `gantk --help`
     "plugins": ("gantoolkit.cli.inspect:plugins", "List plugins: what is loaded, what is broken and why."),
     "doctor": ("gantoolkit.cli.inspect:doctor", "Describe this installation, fit for a bug report."),
 }
+
+
+# what a path meets on this machine, whatever the code: no bug, and not worth a traceback
+OF_THE_MACHINE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC})
 
 
 class Lazy(click.Group):
@@ -110,6 +115,9 @@ def call(arguments: Sequence[str]) -> int:
         _drop_output()
         return 0
     except OSError as error:
+        if error.filename is not None and error.errno in OF_THE_MACHINE:
+            click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+            return InputError.exit_code
         if not _is_of_output(error):
             raise
         _drop_output()

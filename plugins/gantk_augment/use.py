@@ -19,7 +19,7 @@ from gantk_augment.order import Order, ordered, repeated
 from gantk_augment.plan import ORIGINAL, table
 from gantk_augment.tree import Tree, is_full
 from gantk_augment.work import Job, Outcome
-from gantoolkit import images, outputs, plugins
+from gantoolkit import images, paths, plugins
 from gantoolkit.errors import InputError, Interrupted, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.runlog import write_atomically
@@ -136,7 +136,7 @@ def _preview(order: Order, source: Source, options: RunOptions, console: Console
 
     assert options.preview is not None
     images.format_for(options.preview)
-    outputs.refuse([options.preview], force=options.force)
+    paths.refuse_targets([options.preview], force=options.force)
     used = {row.policy for row in order.rows}
     policies = [policy for name, policy in order.policies.items() if name in used] or list(order.policies.values())
     images.write(Picture(preview.sheet(source, policies, options.seed)), options.preview, force=options.force)

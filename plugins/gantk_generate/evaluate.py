@@ -16,7 +16,7 @@ from gantk_generate import show
 from gantk_generate.data import Data
 from gantk_generate.options import FEWEST, EvalOptions, GenerateConfig
 from gantk_generate.sampler import Sampler, rendered
-from gantoolkit import distributions, diversity, images, outputs
+from gantoolkit import distributions, diversity, images, paths
 from gantoolkit.devices import pick_device
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import Extractor, extractor
@@ -42,7 +42,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         raise UsageError("--training names the real pictures", expected="others", remedy="leave it out")
     if options.sheet is not None:
         images.format_for(options.sheet)
-    outputs.refuse((options.sheet, options.save))
+    paths.refuse_targets((options.sheet, options.save))
     before = _cards(options.against) if options.against is not None else []
     extract = extractor(options.features)
     sampler = None if options.fakes else Sampler(find("generate", options.model), options.device)

@@ -12,7 +12,7 @@ import torch
 from gantk_generate import latents, show
 from gantk_generate.options import RunOptions
 from gantk_generate.sampler import Sampler
-from gantoolkit import animation, images, outputs, scan
+from gantoolkit import animation, images, paths, scan
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
@@ -52,7 +52,7 @@ def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Cons
     names = [f"{options.seed + i:0{digits}d}{_word(sampler, labels, i)}.png" for i in range(options.number)]
     targets = [] if options.grid else [folder / name for name in names]
     grid = folder / "grid.png"
-    outputs.refuse([*targets, grid], force=options.force)
+    paths.refuse_targets([*targets, grid], force=options.force)
     started = time.perf_counter()
     kept: list[np.ndarray] = []
     made = sampler.pictures(
@@ -118,7 +118,7 @@ def _projection(sampler: Sampler, options: RunOptions, file: Path, folder: Path,
 
 def _free(target: Path, options: RunOptions) -> Path:
     """The target, refused before the work rather than after it."""
-    outputs.refuse([target], force=options.force)
+    paths.refuse_targets([target], force=options.force)
     return target
 
 

@@ -14,12 +14,13 @@ from gantk_superres import degrade
 from gantk_superres.data import rgb
 from gantk_superres.enlarge import Enlarger
 from gantk_superres.options import EvalOptions
-from gantoolkit import images, metrics, outputs
+from gantoolkit import images, metrics, paths
 from gantoolkit.data import pictures_in
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import EfficientNetLite0
 from gantoolkit.metrics import MetricCard
 from gantoolkit.model import find
+from gantoolkit.paths import expanded
 from gantoolkit.resample import resize_array
 from gantoolkit.task import Console
 
@@ -93,7 +94,7 @@ def lowered(truth: np.ndarray, scale: int, degradation: str, seed: int) -> np.nd
 def _files(options: EvalOptions) -> list[Path]:
     files: list[Path] = []
     for text in options.pictures:
-        path = Path(text).expanduser()
+        path = expanded(text)
         files += pictures_in(path, options.recursive) if path.is_dir() else [path]
     if not files:
         raise UsageError("no pictures were named", remedy="gantk eval superres HR/ names a folder of them")
@@ -102,7 +103,7 @@ def _files(options: EvalOptions) -> list[Path]:
 
 def _writable(sheet: Path) -> None:
     images.format_for(sheet)
-    outputs.refuse([sheet])
+    paths.refuse_targets([sheet])
 
 
 def _truth(file: Path, scale: int, crop: int) -> np.ndarray:

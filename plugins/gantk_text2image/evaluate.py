@@ -19,7 +19,7 @@ from gantk_text2image.matcher import Matcher
 from gantk_text2image.networks import TEXT
 from gantk_text2image.options import EvalOptions, Text2ImageConfig
 from gantk_text2image.painter import Painter, to_uint8
-from gantoolkit import devices, distributions, images, outputs
+from gantoolkit import devices, distributions, images, paths
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor
 from gantoolkit.featureset import FeatureSet, describe
@@ -50,9 +50,9 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         raise UsageError("no pictures with captions were named", remedy="gantk eval text2image DATA/ --model MODEL")
     if options.sheet is not None:
         images.format_for(options.sheet)
-    outputs.refuse((options.sheet, options.save))
+    paths.refuse_targets((options.sheet, options.save))
     if options.matcher is not None:
-        outputs.refuse([options.matcher / "model.safetensors"], force=True)
+        paths.refuse_targets([options.matcher / "model.safetensors"], force=True)
     if options.number < LEAST:
         raise UsageError("too few pictures to measure anything", expected=f"-n {LEAST} or more", actual=options.number)
     extract = extractor(options.features)

@@ -15,7 +15,7 @@ from torch import Tensor
 from gantk_text2image.options import RunOptions
 from gantk_text2image.painter import Painter, checked
 from gantk_text2image.show import sheet
-from gantoolkit import images, outputs, texts
+from gantoolkit import images, paths, texts
 from gantoolkit.animation import ANIMATED, write_animation
 from gantoolkit.apply import opened
 from gantoolkit.errors import InputError, UsageError
@@ -47,7 +47,7 @@ def _pictures(asked: Sequence[str], options: RunOptions, console: Console) -> in
     rows = list(islice(wanted, SHOWN if options.grid else None))
     targets = [] if options.grid else [folder / name for name in names(rows)]
     grid = folder / "grid.png"
-    outputs.refuse([*targets, grid], force=options.force)
+    paths.refuse_targets([*targets, grid], force=options.force)
     painter = _painter(asked, options, console)
     kept: list[np.ndarray] = []
     with console.progress(len(rows), "pictures", "making pictures") as bar:
@@ -152,7 +152,7 @@ def _between(asked: Sequence[str], options: RunOptions, target: Path, console: C
     moving = target.suffix.lower() in ANIMATED
     if not moving:
         images.format_for(target)
-    outputs.refuse([target], force=options.force)
+    paths.refuse_targets([target], force=options.force)
     painter = _painter(asked, options, console)
     steps = STEPS if moving else max(2, STRIP // (len(asked) - 1))
     frames = []

@@ -16,7 +16,7 @@ from gantk_translate.options import Direction, EvalOptions, TranslateConfig
 from gantk_translate.task import OTHER_WAY
 from gantk_translate.translator import Translator
 from gantk_translate.trial import Measure, Measured, Pairs, Way
-from gantoolkit import distributions, images, metrics, outputs
+from gantoolkit import distributions, images, metrics, paths
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor
 from gantoolkit.featureset import describe
@@ -154,7 +154,7 @@ def _agreement(options: EvalOptions, pairs: Pairs) -> agreement.Agreement | None
 def _writable(options: EvalOptions) -> None:
     if options.sheet is not None:
         images.format_for(options.sheet)
-    outputs.refuse((options.sheet, options.save, options.page))
+    paths.refuse_targets((options.sheet, options.save, options.page))
 
 
 def _protocol(options: EvalOptions, pairs: Pairs, reals: int, trained: Pairs | None, notes: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from gantk_augment.fit import Fitted
 from gantk_augment.plan import sample_seed
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import CONFIG, find
+from gantoolkit.paths import expanded
 from gantoolkit.scan import conform
 
 BLOCK = 16  # pictures made at once: a generator runs passes of this many rows, also for a single one
@@ -53,7 +54,7 @@ def _loaded(task: str | None, model: str | None, stamp: int, options: str) -> An
 
 def _stamp(model: str | Path | None) -> int:
     """When the model in a folder was written, so that a newer one under the same name is noticed; 0 for others."""
-    folder = Path(model or "").expanduser()
+    folder = expanded(model or "")
     for place in (folder / CONFIG, folder / "model" / CONFIG):
         if model and place.is_file():
             return place.stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""Files that long work is to write: what cannot be written is said before it, and not after."""
+"""Paths that users name: `~` in them, and files that long work is to write, of which it is said before if it cannot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from pathlib import Path
 from gantoolkit.errors import InputError, UsageError
 
 
-def refuse(targets: Iterable[Path | None], *, force: bool | None = None) -> None:
+def expanded(path: Path | str) -> Path:
+    """The path with `~` as the home folder; that of a user whom nobody knows stays as it is, and is no file."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's raises for unknown users
+
+
+def refuse_targets(targets: Iterable[Path | None], *, force: bool | None = None) -> None:
     """Nothing if all of them can be written, as far as can be told without writing.
 
     Args:

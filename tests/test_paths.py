@@ -1,4 +1,4 @@
-"""Files that long work is to write, refused before it."""
+"""Paths that users name."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from gantoolkit import outputs
+from gantoolkit import paths
 from gantoolkit.errors import GantkError, InputError, UsageError
 
 
 def test_new_files_in_folders_old_and_new_are_free(tmp_path: Path) -> None:
-    outputs.refuse([tmp_path / "a.png", None, tmp_path / "not" / "yet" / "b.png", Path("c.png")])
+    paths.refuse_targets([tmp_path / "a.png", None, tmp_path / "not" / "yet" / "b.png", Path("c.png")])
 
 
 def test_what_exists_may_be_replaced_only_by_force(tmp_path: Path) -> None:
     taken = tmp_path / "a.png"
     taken.write_bytes(b"")
-    outputs.refuse([taken], force=True)
+    paths.refuse_targets([taken], force=True)
     with pytest.raises(UsageError, match=r"a.png exists already; overwrite it with --force, or give another name"):
-        outputs.refuse([tmp_path / "b.png", taken], force=False)
+        paths.refuse_targets([tmp_path / "b.png", taken], force=False)
     with pytest.raises(UsageError, match=r"a.png exists already; give another name"):
-        outputs.refuse([taken])
+        paths.refuse_targets([taken])
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,16 @@ def test_places_that_cannot_be_written(place: str, kind: type[GantkError], says:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(kind, match=f"cannot write .*{says}"):
-        outputs.refuse([tmp_path / place], force=True)
+        paths.refuse_targets([tmp_path / place], force=True)
 
 
 def test_a_read_only_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
     with pytest.raises(InputError, match="is read-only"):
-        outputs.refuse([tmp_path / "x.png"])
+        paths.refuse_targets([tmp_path / "x.png"])
+
+
+def test_a_home_that_nobody_has_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/at/home")
+    assert paths.expanded("~/a/b") == Path("/at/home/a/b") and paths.expanded("a/~") == Path("a/~")
+    assert paths.expanded("~nobody-at-all/a") == Path("~nobody-at-all/a")
