@@ -24,8 +24,18 @@ from gantoolkit.task import DataReport
 Split = Literal["train", "held-out", "all"]
 
 
-def _rows(names: Sequence[str], held_out: float, split: Split, limit: int | None, source: object) -> np.ndarray:
-    """Indices (ascending) of a split; `limit` keeps those whose names have the smallest hashes."""
+def _rows(
+    names: Sequence[str],
+    held_out: float,
+    split: Split,
+    limit: int | None,
+    source: object,
+    labels: np.ndarray | None = None,
+) -> np.ndarray:
+    """Indices (ascending) of a split; `limit` keeps those whose names have the smallest hashes.
+
+    Where there are labels, a class of which all samples would be held out is trained on instead.
+    """
     if split not in get_args(Split) or not 0 <= held_out < 1 or (limit is not None and limit < 1):
         raise UsageError(
             "such a split makes no sense",
@@ -35,6 +45,11 @@ def _rows(names: Sequence[str], held_out: float, split: Split, limit: int | None
     rows = list(range(len(names)))
     if split != "all":
         train, held = split_by_name([Path(name) for name in names], held_out)
+        if labels is not None:
+            learnt = set(train)
+            seen = {int(labels[i]) for i in rows if Path(names[i]) in learnt}
+            whole = {Path(names[i]) for i in rows if int(labels[i]) not in seen}
+            train, held = [*train, *whole], [path for path in held if path not in whole]
         chosen = set(train if split == "train" else held)
         rows = [i for i in rows if Path(names[i]) in chosen]
     if limit is not None and limit < len(rows):
@@ -115,7 +130,7 @@ class LabelledPictures:
         return other
 
     def _choose(self, split: Split, limit: int | None) -> None:
-        self._chosen = _rows(self._names, self.held_out, split, limit, self.source)
+        self._chosen = _rows(self._names, self.held_out, split, limit, self.source, self._labels)
         self.names = tuple(self._names[i] for i in self._chosen)
         self.labels = None if self._labels is None else self._labels[self._chosen]
         self.__dict__.pop("fingerprint", None)
@@ -182,9 +197,9 @@ class Points:
         held_out, split, limit: as of `LabelledPictures`; a row's name is its number.
 
     Attributes:
-        points: float32 (N, D), the rows of this split as they are in the file.
+        points: float64 (N, D), the rows of this split as they are in the file.
         dimensions: D.
-        centre, scale: float32 (D,) and float, the same for every split.
+        centre, scale: float64 (D,) and float, the same for every split.
         classes, labels, notes, fingerprint: as of `LabelledPictures`; there are no classes.
 
     Raises:
@@ -202,7 +217,7 @@ class Points:
         rows = _array(self.source)
         low, high = rows.min(0), rows.max(0)
         self.dimensions = rows.shape[1]
-        self.centre = (low + high) / 2 if scaled else np.zeros(self.dimensions, np.float32)
+        self.centre = (low + high) / 2 if scaled else np.zeros(self.dimensions)
         self.scale = float((high - low).max() / 2) or 1.0 if scaled else 1.0
         self.notes = (f"coordinates are brought into [-1, 1] by one factor, {self.scale:.6g}",) if scaled else ()
         self._all, self.held_out = rows, held_out
@@ -235,7 +250,7 @@ class Points:
 
 
 def _array(source: Path) -> np.ndarray:
-    """(N, D) float32 of an `.npy` file; pickled objects are never loaded."""
+    """(N, D) float64 of an `.npy` file; pickled objects are never loaded."""
     try:
         rows = np.lib.format.read_array(io.BytesIO(source.read_bytes()), allow_pickle=False)
     except OSError as error:
@@ -247,9 +262,10 @@ def _array(source: Path) -> np.ndarray:
         raise InputError(f"{source} does not hold points", expected="numbers of shape (N, D)", actual=actual)
     if len(rows) < FEWEST:
         raise InputError(f"too few points in {source}", expected=f"at least {FEWEST} rows", actual=len(rows))
-    with np.errstate(over="ignore"):
-        rows = rows.astype(np.float32)
-    if bad := int((~np.isfinite(rows)).any(1).sum()):
+    rows = rows.astype(np.float64)  # float32 would round what lies far from 0 before it is centred
+    with np.errstate(over="ignore"):  # but networks speak it: what it cannot hold is not finite
+        finite = np.isfinite(rows.astype(np.float32))
+    if bad := int((~finite).any(1).sum()):
         raise InputError(f"{bad} rows of {source} are not finite", remedy="remove them")
     return rows
 

@@ -51,7 +51,7 @@ class Store:
             elif zipfile.is_zipfile(root):
                 self._list()
             else:
-                raise InputError(f"cannot read {root}", expected="a folder, a zip or an .npy file of points")
+                raise InputError(f"cannot read {root}", expected="a folder or a zip")
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise InputError(f"cannot read {root}: {error}", remedy="the file may be damaged or cut short") from error
         self.files.sort()

@@ -34,7 +34,7 @@ def test_too_few_pictures(tmp_path: Path) -> None:
 def test_sources_that_are_none(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "does not exist")
     (tmp_path / "a.txt").write_text("hello")
-    refused(tmp_path / "a.txt", "expected a folder, a zip")
+    refused(tmp_path / "a.txt", "expected a folder or a zip")
     write_archive(tmp_path / "cut.zip", [pixels(i) for i in range(9)])
     (tmp_path / "cut.zip").write_bytes((tmp_path / "cut.zip").read_bytes()[:-100])
     refused(tmp_path / "cut.zip", "cut.zip")

@@ -260,3 +260,12 @@ def test_damaged_arrays_are_refused(tmp_path: Path, content: bytes) -> None:
         Points(tmp_path / "x.npy")
     with pytest.raises(InputError, match="nowhere"):
         Points(tmp_path / "nowhere.npy")
+
+
+def test_a_class_is_never_held_out_as_a_whole(tmp_path: Path) -> None:
+    for share in (0.3, 0.6, 0.9):
+        folder = classes(tmp_path / str(share), tuple(f"class-{n}" for n in range(12)), each=2)
+        data = LabelledPictures(folder, held_out=share)
+        held = data.with_split("held-out")
+        assert data.labels is not None and set(data.labels.tolist()) == set(range(12))
+        assert set(data.names).isdisjoint(held.names) and len(data) + len(held) == 24

@@ -15,6 +15,8 @@ from gantk_generate.options import GenerateConfig
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.labelled import LabelledPictures, Points
 
+POINTS = "--preset points learns points, the rows of an array"
+
 
 class Data:
     """The training samples; `held_out` are never trained on.
@@ -31,6 +33,8 @@ class Data:
         if config.arch == "mlp":
             self.train = Points(folder, held_out=config.held_out)
         else:
+            if folder.suffix == ".npy" and folder.is_file():
+                raise UsageError(f"{folder} holds an array, and --arch {config.arch} makes pictures", remedy=POINTS)
             if bool(config.height) != bool(config.width):
                 raise UsageError("height and width belong together", remedy="set both, or neither")
             from gantk_generate.networks import nearest

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gantk_generate import networks
 from gantk_generate.latents import mean_latent, truncate
 from gantoolkit import devices, export, foreign
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
 from gantoolkit.model import MAIN, Model
 from gantoolkit.scan import Fit
 
@@ -41,6 +41,7 @@ class Sampler:
         self.name, config = model.name, dict(model.config)
         self.fit: Fit = config.pop("fit", "crop")
         self.classes: tuple[str, ...] = tuple(config.pop("labels", ()))
+        self._centre, self._scale = config.pop("centre", 0.0), config.pop("scale", 1.0)  # of points
         self.device = torch.device(devices.pick_device(device))
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         self.dtype = dtypes[devices.pick_precision(precision, self.device.type)]
@@ -48,6 +49,10 @@ class Sampler:
         self.generator: Any = foreign.filled(source, config, networks.build_generator, supported, model.weights[MAIN])
         self.generator.to(self.device).requires_grad_(False)
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if len(self.classes) not in (0, config.get("classes", 0)):
+            raise InputError(
+                f"{source}: names of classes", expected=str(config.get("classes", 0)), actual=str(len(self.classes))
+            )
         self.arch: str = config["arch"]
         self.latent: int = config["latent"]
         self.size: tuple[int, int] = tuple(config.get("size", (1, 1)))  # type: ignore[assignment]
@@ -84,7 +89,7 @@ class Sampler:
     ) -> Iterator[np.ndarray]:
         """As calling it, one picture after the other: memory does not grow with n."""
         labels = self.labels(n, label)
-        seeds = range(seed, seed + n) if isinstance(seed, int) else seed
+        seeds = range(int(seed), int(seed) + n) if isinstance(seed, (int, np.integer)) else seed
         if len(seeds) != n:
             raise UsageError("each picture needs a seed", expected=f"{n} seeds", actual=len(seeds))
         for start in range(0, n, CHUNK):
@@ -93,13 +98,24 @@ class Sampler:
             label_of = labels[start:stop] if labels is not None else None
             yield from self.render(self.truncated(self.inputs(z, label_of), label_of, truncation))
 
+    def points(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """(n, D) float64 of a model of points, in the coordinates of the data; the i-th from seed + i.
+
+        Raises:
+            UsageError: the model makes pictures.
+        """
+        if self.arch != "mlp":
+            raise UsageError(f"the model {self.name!r} makes pictures, and no points")
+        made = self._chunked(self.generator, self.latents(n, seed), None)
+        return made.double().numpy() * self._scale + np.asarray(self._centre)
+
     def labels(self, n: int, label: int | str | Sequence[int | str] | None = None) -> Tensor | None:
         """Class numbers for n pictures, (n,); None for a model without classes."""
         if not self.classes:
             if label not in (None, [], ()):
                 raise UsageError(f"the model {self.name!r} knows no classes", actual=f"class {label!r}")
             return None
-        named = [label] if isinstance(label, (int, str)) else list(label or range(len(self.classes)))
+        named = [label] if isinstance(label, (int, np.integer, str)) else list(label or range(len(self.classes)))
         numbers = torch.tensor([self._number(name) for name in named])
         return numbers[torch.arange(n) % len(numbers)]
 
@@ -118,8 +134,8 @@ class Sampler:
 
     def latents(self, n: int, seed: int | Sequence[int] = 0) -> Tensor:
         """(n, latent) normal numbers; row i depends on seed + i, or on the i-th seed, alone."""
-        seeds = range(seed, seed + n) if isinstance(seed, int) else seed
-        rows = [torch.randn(self.latent, generator=torch.Generator().manual_seed(one)) for one in seeds]
+        seeds = range(int(seed), int(seed) + n) if isinstance(seed, (int, np.integer)) else seed
+        rows = [torch.randn(self.latent, generator=torch.Generator().manual_seed(one)) for one in map(int, seeds)]
         return torch.stack(rows)
 
     def inputs(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -144,7 +160,7 @@ class Sampler:
         if self.arch == "mlp":
             raise UsageError(
                 f"the model {self.name!r} makes points, and no pictures",
-                remedy="in Python, gantoolkit.load(…).generator takes latents and gives points",
+                remedy="`gantk run generate` writes them as an array; in Python, .points(n)",
             )
         made = self._chunked(lambda w, _: self.generator.synthesis(w), inputs, None)
         return list(to_uint8(made))

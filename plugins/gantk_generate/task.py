@@ -106,6 +106,8 @@ class Generate(Task):
 
         generator = weights["adversarial"]["generator"]
         built = network_config(config, dataset) | {"labels": list(dataset.classes), "fit": config.fit}
+        if config.arch == "mlp":
+            built |= {"centre": dataset.train.centre.tolist(), "scale": dataset.train.scale}
         return Model(self.name, built, {MAIN: generator}, card(config, dataset, generator), "generate")
 
     # ---- use ----

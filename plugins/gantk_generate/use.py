@@ -12,7 +12,8 @@ import torch
 from gantk_generate import latents, show
 from gantk_generate.options import RunOptions
 from gantk_generate.sampler import Sampler
-from gantoolkit import animation, images, paths, scan
+from gantoolkit import animation, arrays, images, paths, scan
+from gantoolkit.arrays import Array
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.images import Picture
 from gantoolkit.model import find
@@ -31,6 +32,8 @@ def run(options: RunOptions, console: Console) -> int:
     folder = options.out or FOLDER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", expected="a folder", remedy="name another one with -o")
+    if sampler.arch == "mlp":
+        return _points(sampler, options, folder, console)
     if options.interpolate is not None:
         return _animation(sampler, options, options.interpolate, console)
     if options.project is not None:
@@ -44,6 +47,15 @@ def run(options: RunOptions, console: Console) -> int:
         sheet = latents.directions_sheet(sampler, options.directions, seed=options.seed, label=options.label or None)
         return _one(sheet, target, options, console)
     return _pictures(sampler, options, folder, console)
+
+
+def _points(sampler: Sampler, options: RunOptions, folder: Path, console: Console) -> int:
+    target = _free(folder / "points.npy", options)
+    made = sampler.points(options.number, seed=options.seed)
+    arrays.write(Array(made[..., None], flat=True), target, force=options.force)
+    console.result({"path": str(target), "number": len(made), "model": sampler.name})
+    console.say(f"{len(made)} points of {made.shape[1]} coordinates: {target}")
+    return 0
 
 
 def _pictures(sampler: Sampler, options: RunOptions, folder: Path, console: Console) -> int:

@@ -95,7 +95,7 @@ class Painter:
 
     def noise(self, seed: int) -> Tensor:
         """(1, latent) normal numbers of a seed."""
-        return torch.randn(1, self.latent, generator=torch.Generator().manual_seed(seed))
+        return torch.randn(1, self.latent, generator=torch.Generator().manual_seed(int(seed)))
 
     def read(self, prompt: str) -> tuple[Tensor, Tensor, Tensor]:
         """(tokens (1, T, D), mask (1, T), sentence (1, D)) of a prompt.

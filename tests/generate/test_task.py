@@ -71,8 +71,8 @@ def test_points_train_too(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(64, 2)))
     assert train(tmp_path / "points.npy", tmp_path / "run", "--preset", "points", "--nimg", 16) == 0
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 2
-    assert call(["run", "generate", "-m", str(tmp_path / "run"), "-n", "2", "-o", str(tmp_path / "out")]) == 2
-    assert not (tmp_path / "out").exists()
+    assert call(["run", "generate", "-m", str(tmp_path / "run"), "-n", "2", "-o", str(tmp_path / "out")]) == 0
+    assert np.load(tmp_path / "out" / "points.npy").shape == (2, 2)
 
 
 def test_points_on_a_line_train_too(tmp_path: Path) -> None:

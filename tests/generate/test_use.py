@@ -35,6 +35,12 @@ def test_the_same_seed_is_the_same_picture_however_many_are_made(sampler: Sample
     assert len({picture.tobytes() for picture in together}) == 64
 
 
+def test_numbers_of_arrays_are_seeds_and_classes(sampler: Sampler) -> None:
+    known = sampler(2, seed=3, label=1)
+    for seed, label in ((np.int64(3), np.uint8(1)), (np.array([3, 4]), np.array([1]))):
+        assert all(np.array_equal(a, b) for a, b in zip(known, sampler(2, seed=seed, label=label), strict=True))
+
+
 def test_files_and_the_python_call_agree_for_1_and_64(saved: Path, sampler: Sampler, tmp_path: Path) -> None:
     assert run(saved, "-n", 64, "-o", tmp_path / "many", "--quiet") == 0
     assert run(saved, "-n", 1, "--seed", 41, "--class", "square", "-o", tmp_path / "one", "--quiet") == 0
@@ -150,3 +156,25 @@ def test_the_bundled_model_shows_a_sheet_at_once(tmp_path: Path, capsys: pytest.
     assert len(list(tmp_path.glob("*.png"))) == 11
     picture = np.asarray(Image.open(tmp_path / "0007-sneaker.png"))
     assert picture.shape == (32, 32) and picture.std() > 20  # grey, and not empty
+
+
+def test_points_come_in_the_coordinates_of_their_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    far = np.random.default_rng(0).normal((1e8, -3e8), (1.0, 0.5), (400, 2))  # float32 would leave nothing of it
+    np.save("far.npy", far)
+    assert call(["train", "generate", "far.npy", "--nimg", "64"]) == 2
+    assert "--preset points learns points" in capsys.readouterr().err
+    words = ["--preset", "points", "--nimg", "20000", "--run", "run", "--quiet", "--score-nimg", "1000000"]
+    assert call(["train", "generate", "far.npy", *words]) == 0
+    assert call(["run", "generate", "-m", "run", "-n", "300"]) == 0
+    assert "300 points of 2 coordinates" in capsys.readouterr().out
+    made = np.load("gantk-generate/points.npy")
+    assert made.shape == (300, 2) and made.dtype == np.float64
+    assert np.abs(made.mean(0) - far.mean(0)).max() < 1 and (np.abs(made - far.mean(0)) < 8).all()
+    assert call(["run", "generate", "-m", "run"]) == 2  # it is there
+    sampler = gantoolkit.load("generate", model="run")
+    assert (sampler.points(3) == made[:3]).all() and (sampler.points(2, seed=np.int64(1)) == made[1:3]).all()
+    with pytest.raises(UsageError, match=r"makes points.*\.points\(n\)"):
+        sampler(1)
