@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gantoolkit.data import Dataset
-from gantoolkit.errors import UsageError
+from gantoolkit.errors import InputError, UsageError
+from gantoolkit.runlog import write_atomically
 from gantoolkit.task import FREE
 
 CONFIG = "config.json"  # the resolved config that the run can be repeated from
+CHECKPOINTS = "checkpoints"
 
 
 def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
@@ -44,6 +46,19 @@ def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
             actual=_described(now),
             remedy="put back what they were, or train on these with another folder (--run)",
         )
+
+
+def begin(run: Path, resolved: Mapping[str, Any]) -> None:
+    """Make the folder, and write into it what its run is of.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    try:
+        (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {run}: {error.strerror}", remedy="--run names a folder") from error
+    write_atomically(run / CONFIG, json.dumps(resolved, indent=2).encode())
 
 
 def identity(dataset: Dataset) -> dict[str, Any]:

@@ -12,14 +12,11 @@ Running the same command again goes on from the newest checkpoint that verifies.
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +26,16 @@ from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
-from gantoolkit.errors import InputError, Interrupted, TrainingError
+from gantoolkit.errors import Interrupted, TrainingError
 from gantoolkit.game import Alarm, Step
+from gantoolkit.looks import Look
+from gantoolkit.metrics import MetricCard
 from gantoolkit.model import is_model
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
-from gantoolkit.rundir import CONFIG, identity, refuse_another
-from gantoolkit.runlog import RunLog, SilentLog, write_atomically
+from gantoolkit.rundir import CHECKPOINTS, begin, identity, refuse_another
+from gantoolkit.runlog import RunLog, SilentLog
 from gantoolkit.signals import Stop
 from gantoolkit.task import Stage, Task, TrainConfig
 
@@ -167,7 +166,7 @@ class Training:
             elif self.played:
                 self._save()
             self._play_stage(engine, stage)
-            self.finished[stage.name] = self._averaged_states()
+            self.finished[stage.name] = self.look.averaged()
             self.played.append([engine.nimg, engine.steps])
             self.engine, self.roll_backs = None, 0
             if len(self.played) == len(self.stages):
@@ -201,7 +200,7 @@ class Training:
         self.engine = engine = Engine(game, batches, settings, team, weights=before)
         if team.world > 1:  # dropout and the like must not be the same for every process's rows
             seed_everything(config.seed + len(self.played) + 104729 * team.rank)
-        self._shown = {n: copy.deepcopy(net).eval().requires_grad_(False) for n, net in game.networks().items()}
+        self.look = Look(self.task, config, self.dataset, engine, self.run, self.log, self.on_row)
         for warning in engine.warnings():
             self._event(warning, "warning")
         return engine
@@ -211,8 +210,8 @@ class Training:
         config = self.config
         clock, logged_at = time.perf_counter(), engine.nimg
         save_due = False
-        if engine.nimg == 0:
-            self._sample()
+        if engine.nimg == 0 and self.team.leader:
+            self.look.sample(self.total_nimg)
         while engine.nimg < stage.nimg:
             before = engine.nimg
             try:
@@ -231,8 +230,8 @@ class Training:
                 seconds = time.perf_counter() - clock
                 self._row(engine, step, stage, (engine.nimg - logged_at) / max(seconds, 1e-9))
                 clock, logged_at = time.perf_counter(), engine.nimg
-            if last or _crossed(before, engine.nimg, config.sample_nimg):
-                self._sample()
+            if (last or _crossed(before, engine.nimg, config.sample_nimg)) and self.team.leader:
+                self.look.sample(self.total_nimg)
             save_due = save_due or _crossed(before, engine.nimg, config.checkpoint_nimg)
             if last or _crossed(before, engine.nimg, config.score_nimg):
                 save_due = self._score(stage) or save_due
@@ -285,60 +284,18 @@ class Training:
     def _event(self, text: str, level: str = "info") -> None:
         self.on_row(self.log.event(self.total_nimg, text, level))  # type: ignore[arg-type]
 
-    def _sample(self) -> None:
-        if not self.team.leader:
-            return
-        with self._looking() as networks:
-            shown = self.task.sample(self.config, self.dataset, networks)
-        if shown is None:
-            return
-        from PIL import Image
-
-        pictures = shown if isinstance(shown, Mapping) else {"samples": shown}
-        for index, (name, picture) in enumerate(pictures.items()):
-            prefix = f"{name.replace(' ', '-')}-" if index else ""
-            path = self.run / "samples" / f"{prefix}nimg-{self.total_nimg:09d}.png"
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(picture).save(path)
-            self.log.sample(
-                self.total_nimg, path.relative_to(self.run), name=name, **({"aside": True} if index else {})
-            )
-
     def _score(self, stage: Stage) -> bool:
         """Held-out figures; whether the first of them is the best so far, so that its checkpoint is kept."""
-        best = self._score_as_leader(stage) if self.team.leader else False
-        return self.team.any(best)
+        cards = self.look.score(self.total_nimg, stage.name) if self.team.leader else []
+        return self.team.any(bool(cards) and self._is_best(cards[0], stage))
 
-    def _score_as_leader(self, stage: Stage) -> bool:
-        with self._looking() as networks:
-            cards = self.task.score(self.config, self.dataset, networks, stage.name)
-        for card in cards:
-            self.on_row(self.log.metric(self.total_nimg, asdict(card), stage=stage.name))  # it says what is not finite
-        if not cards:
-            return False
-        value = cards[0].value if cards[0].higher_is_better else -cards[0].value
+    def _is_best(self, card: MetricCard, stage: Stage) -> bool:
+        """Whether it is the best figure of the stage so far, which is noted."""
+        value = card.value if card.higher_is_better else -card.value
         if self.best.get("stage") == stage.name and value <= self.best["value"]:
             return False
         self.best = {"stage": stage.name, "value": value, "checkpoint": f"nimg-{self.total_nimg:09d}"}
         return True
-
-    @contextmanager
-    def _looking(self) -> Any:
-        """The networks as a user would get them (averaged, eval mode); random numbers are put back afterwards."""
-        assert self.engine is not None
-        rng = self.engine.rng_state()
-        for name, state in self._averaged_states().items():
-            self._shown[name].load_state_dict(state)
-        with torch.no_grad():
-            yield self._shown
-        self.engine.load_rng_state(rng)
-
-    def _averaged_states(self) -> dict[str, dict[str, Any]]:
-        assert self.engine is not None
-        return {
-            name: {k: v.detach().clone() for k, v in self.engine.averages.get(name, network.state_dict()).items()}
-            for name, network in self.engine.game.networks().items()
-        }
 
     def _save(self) -> None:
         """A checkpoint of everything, written by the leader; between two stages' engines, and at the end."""
@@ -394,7 +351,7 @@ class Training:
 
     @property
     def _checkpoints(self) -> Path:
-        return self.run / "checkpoints"
+        return self.run / CHECKPOINTS
 
     def _resolved(self) -> dict[str, Any]:
         return {
@@ -414,13 +371,7 @@ class Training:
         refuse_another(self.run, resolved)
         self.team.barrier()
         if self.team.leader:
-            try:
-                self._checkpoints.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"cannot write to {self.run}: {error.strerror}", remedy="--run names a folder"
-                ) from error
-            write_atomically(self.run / CONFIG, json.dumps(resolved, indent=2).encode())
+            begin(self.run, resolved)
         self.team.barrier()
 
     def _asked_to_stop(self) -> str:
