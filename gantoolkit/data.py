@@ -15,10 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from gantoolkit.decoders import READABLE, is_picture
 from gantoolkit.errors import InputError
 from gantoolkit.filejobs import is_visible
-
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"})
 
 
 @runtime_checkable
@@ -165,10 +164,10 @@ def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
         raise InputError(f"{folder} is not a folder", remedy="name the folder that holds the pictures")
     found = folder.rglob("*") if recursive else folder.glob("*")
     files = sorted(
-        p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and is_visible(p.relative_to(folder)) and p.is_file()
+        path for path in found if is_picture(path) and is_visible(path.relative_to(folder)) and path.is_file()
     )
     if not files:
-        suffixes = " ".join(sorted(PICTURE_SUFFIXES))
+        suffixes = " ".join(sorted(READABLE))
         raise InputError(f"no pictures in {folder}", expected=f"files ending in {suffixes}")
     return files
 

@@ -89,12 +89,12 @@ def test_nothing_to_train_on():
 
 
 def test_pictures_in(tmp_path):
-    for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt", "deep/c.webp"):
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt", "deep/c.webp", "d.gif", "e.pgm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.png").mkdir()
-    assert [p.name for p in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
-    assert [p.name for p in pictures_in(tmp_path, recursive=False)] == ["a.jpg", "b.PNG"]
+    assert [p.name for p in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "d.gif", "c.webp", "e.pgm"]
+    assert [p.name for p in pictures_in(tmp_path, recursive=False)] == ["a.jpg", "b.PNG", "d.gif", "e.pgm"]
     with pytest.raises(InputError, match="not a folder"):
         pictures_in(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="no pictures"):
