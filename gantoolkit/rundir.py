@@ -24,8 +24,7 @@ def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
         resolved: what the config of this command's run will be, JSON.
 
     Raises:
-        UsageError: it holds another run, with the names of what differs; or a run of data that have changed since; or
-            something else than a run.
+        UsageError: it holds another run, with the names of what differs, or something else than a run.
     """
     if not (run / CONFIG).is_file():
         return
@@ -38,12 +37,20 @@ def refuse_another(run: Path, resolved: Mapping[str, Any]) -> None:
             f"{run} holds a run with another {', '.join(changed)}",
             remedy="name another folder with --run, or repeat the first command to resume",
         )
-    then, now = known.get("dataset"), resolved["dataset"]
-    if isinstance(then, dict) and then != now:  # the runs of earlier versions do not know theirs
+
+
+def refuse_changed(run: Path, dataset: Mapping[str, Any]) -> None:
+    """Nothing if the folder is new, or its run is of these data; see `identity`.
+
+    Raises:
+        UsageError: the data are not what they were when the run began.
+    """
+    then = _known(run).get("dataset") if (run / CONFIG).is_file() else None
+    if isinstance(then, dict) and then != dataset:  # the runs of earlier versions do not know theirs
         raise UsageError(
             f"the data of the run in {run} have changed since it began",
             expected=_described(then),
-            actual=_described(now),
+            actual=_described(dataset),
             remedy="put back what they were, or train on these with another folder (--run)",
         )
 

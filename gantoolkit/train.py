@@ -26,15 +26,15 @@ from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
-from gantoolkit.errors import Interrupted, TrainingError
+from gantoolkit.errors import InputError, Interrupted, TrainingError
 from gantoolkit.game import Alarm, Step
 from gantoolkit.looks import Look
 from gantoolkit.metrics import MetricCard
-from gantoolkit.model import is_model
+from gantoolkit.model import Model
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
-from gantoolkit.rundir import CHECKPOINTS, begin, identity, refuse_another
+from gantoolkit.rundir import CHECKPOINTS, begin, identity, refuse_another, refuse_changed
 from gantoolkit.runlog import RunLog, SilentLog
 from gantoolkit.signals import Stop
 from gantoolkit.task import Stage, Task, TrainConfig
@@ -249,7 +249,7 @@ class Training:
     def _finish(self, repeated: bool) -> Outcome:
         """Write the model folder, which a finished run that is `repeated` has; only the leader writes."""
         folder = self.run / "model"
-        if repeated and is_model(folder):
+        if repeated and _whole(folder):
             return Outcome(self.run, folder, self.total_nimg)
         model = self.task.model(self.config, self.dataset, self.finished)
         if model is None:
@@ -357,7 +357,6 @@ class Training:
         return {
             "task": self.task.name,
             "data": str(self.data.resolve()) if self.data else None,
-            "dataset": identity(self.dataset),
             "config": self.config.model_dump(mode="json"),
             "total_nimg": sum(stage.nimg for stage in self.stages),
             "command": list(self.command),
@@ -369,6 +368,8 @@ class Training:
         """Make the run's folder, or check that the run in it is this one."""
         resolved = self._resolved()
         refuse_another(self.run, resolved)
+        resolved["dataset"] = identity(self.dataset)  # it may read all of the data: after what is quickly told
+        refuse_changed(self.run, resolved["dataset"])
         self.team.barrier()
         if self.team.leader:
             begin(self.run, resolved)
@@ -388,6 +389,15 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return config.model_copy(update={"device": device, "precision": devices.pick_precision(config.precision, device)})
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a folder holds a model that can be used."""
+    try:
+        Model.load(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -55,6 +55,10 @@ class Data:
             self.held_out = None
         self.classes: tuple[str, ...] = self.train.classes
         self.notes: tuple[str, ...] = self.train.notes
+        if self.classes and config.held_out:
+            seen = set() if self.held_out is None else set(self.held_out.labels.tolist())
+            if missing := len(set(self.train.labels.tolist()) - seen):
+                self.notes += (f"{missing} of {len(self.classes)} classes have no picture that is held out",)
 
     def __len__(self) -> int:
         return len(self.train)

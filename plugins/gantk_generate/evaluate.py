@@ -65,10 +65,10 @@ def evaluate(options: EvalOptions, console: Console) -> int:
         fakes = describe(
             _counted(pictures, bar), extract, source=made.source, split="made", seed=options.seed, device=device
         )
-    reals = _described(real, options.number, extract, options.data.resolve().name, "all", device)
+    reals = _described(real, options.number, extract, paths.named(options.data), "all", device)
     known = None
     if training is not None:  # all of them: a copy of one that was left out would not be found
-        known = _described(training, len(training), extract, training.source.resolve().name, "training", device)
+        known = _described(training, len(training), extract, paths.named(training.source), "training", device)
     cards = distributions.evaluate_sets(reals, fakes, known, seed=options.seed, more=current().metrics())
     if min(real.size) < diversity.WINDOW:
         console.say(f"diversity: pictures below {diversity.WINDOW} pixels a side hold no window of MS-SSIM")
@@ -114,7 +114,7 @@ def _given(options: EvalOptions, real: LabelledPictures) -> Made:
         raise InputError(f"{options.fakes}: too few to measure", expected=f"{FEWEST} pictures", actual=len(fakes))
     rows = _chosen(len(fakes), options.number)
     labels = fakes.labels[rows] if fakes.labels is not None else None
-    return Made(len(rows), fakes.pictures(rows), labels, fakes.classes, options.fakes.resolve().name)
+    return Made(len(rows), fakes.pictures(rows), labels, fakes.classes, paths.named(options.fakes))
 
 
 def while_training(config: GenerateConfig, dataset: Data, generator: nn.Module) -> Sequence[MetricCard]:

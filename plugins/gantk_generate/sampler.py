@@ -111,6 +111,8 @@ class Sampler:
 
     def labels(self, n: int, label: int | str | Sequence[int | str] | None = None) -> Tensor | None:
         """Class numbers for n pictures, (n,); None for a model without classes."""
+        if isinstance(label, np.ndarray):  # whose truth is no question
+            label = label.tolist()
         if not self.classes:
             if label not in (None, [], ()):
                 raise UsageError(f"the model {self.name!r} knows no classes", actual=f"class {label!r}")

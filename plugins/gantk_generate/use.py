@@ -50,6 +50,9 @@ def run(options: RunOptions, console: Console) -> int:
 
 
 def _points(sampler: Sampler, options: RunOptions, folder: Path, console: Console) -> int:
+    pictures = ("interpolate", "project", "mix", "directions", "grid", "label", "truncation")
+    if unheeded := [f"--{name}" for name in pictures if name in options.model_fields_set]:
+        raise UsageError(f"the model {sampler.name!r} makes points, and knows no {', '.join(unheeded)}")
     target = _free(folder / "points.npy", options)
     made = sampler.points(options.number, seed=options.seed)
     arrays.write(Array(made[..., None], flat=True), target, force=options.force)

@@ -21,6 +21,7 @@ from gantoolkit.errors import GantkError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+LOOKED_AT = 64  # captions that fill all tokens, to see if some have more
 STAND_INS = 64  # pictures to score on where nothing is held out
 CANDIDATES = 64  # random rows, of which the one that is most alike says what a picture does not show
 PAIRS, LEAST_PAIRS = 512, 16  # of pictures whose distances are measured; fewer say nothing about a data set
@@ -90,8 +91,8 @@ class Data:
         self._prepared = self.encoder.prepare(unique)
         full = [text for text, mask in zip(unique, self._prepared["mask"], strict=True) if bool(mask.all())]
         self.notes: tuple[str, ...] = (found.layout, *found.notes, note)
-        if long := sum(cut(self.encoder, full)):
-            self.notes += (f"{long:,} captions are longer than {config.tokens} tokens, and cut there (--tokens)",)
+        if any(cut(self.encoder, full[:LOOKED_AT])):  # of a few: a frozen network would read all of them once more
+            self.notes += (f"there are captions longer than {config.tokens} tokens, which are cut there (--tokens)",)
         if len(set(self.groups[self.train].tolist())) == 1 and not self._named:
             self.notes += ("shared captions link all pictures: none is a wrong one, and captions are not learnt",)
         if config.batch // config.accumulate < 2:
@@ -289,14 +290,20 @@ def fitted(pixels: np.ndarray, size: int, fit: Fit, colour: tuple[int, int, int]
 
 
 def of_one_caption(captions: Sequence[Sequence[str]], order: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Pairs of positions in `captions` that share a text, as they are met in `order`; each is in one at most."""
+    """Pairs of positions in `captions` that share a text, whatever its case; each is in one at most.
+
+    They come as they are met in `order`.
+    """
     waiting: dict[str, int] = {}
+    waits: dict[int, list[str]] = {}
     for row in order:
-        other = next((waiting[text] for text in captions[row] if text in waiting), None)
+        said = [texts.normalised(text) for text in captions[row]]
+        other = next((waiting[text] for text in said if text in waiting), None)
         if other is None:
-            waiting.update(dict.fromkeys(captions[row], row))
+            waiting.update(dict.fromkeys(said, row))
+            waits[row] = said
             continue
-        for text in captions[other]:
+        for text in waits.pop(other):
             if waiting.get(text) == other:
                 del waiting[text]
         yield other, row

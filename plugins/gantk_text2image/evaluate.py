@@ -51,7 +51,7 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     if options.sheet is not None:
         images.format_for(options.sheet)
     paths.refuse_targets((options.sheet, options.save))
-    if options.matcher is not None:
+    if options.matcher is not None and (not options.matcher.exists() or is_empty(options.matcher)):
         paths.refuse_targets([options.matcher / "model.safetensors"], force=True)
     if options.number < LEAST:
         raise UsageError("too few pictures to measure anything", expected=f"-n {LEAST} or more", actual=options.number)
@@ -68,15 +68,15 @@ def evaluate(options: EvalOptions, console: Console) -> int:
     judge, protocol = _matcher(options, aside, console)
 
     made = _painted(painter, scored, options, console)
-    known: Settings = {"data": options.data.resolve().name, "part": options.part, "guidance": options.guidance}
+    known: Settings = {"data": paths.named(options.data), "part": options.part, "guidance": options.guidance}
     known |= {"picture seed": options.seed}
     real = data.pictures[scored.rows]
     cards = figures.retrieval_cards(judge, scored, made, real, known | protocol, seed=options.seed, of=painter.name)
     cards += _attributes(data, aside, scored, made, real, known, options, console, painter.name)
     fakes = describe(made, extract, source=painter.name, split="made", seed=options.seed)
-    reals = _described(data, rows, extract, options.data.resolve().name, options.part)
+    reals = _described(data, rows, extract, paths.named(options.data), options.part)
     cards += [distributions.frechet(reals, fakes), distributions.kid(reals, fakes, seed=options.seed)]
-    training = _described(data, data.train, extract, options.data.resolve().name, "train") if data.train else None
+    training = _described(data, data.train, extract, paths.named(options.data), "train") if data.train else None
     if training is not None and options.part == "test":
         cards.append(distributions.memorised(training, reals, fakes, seed=options.seed))
     said = [data.captions[row] for row in scored.rows]

@@ -36,8 +36,8 @@ def test_the_same_seed_is_the_same_picture_however_many_are_made(sampler: Sample
 
 
 def test_numbers_of_arrays_are_seeds_and_classes(sampler: Sampler) -> None:
-    known = sampler(2, seed=3, label=1)
-    for seed, label in ((np.int64(3), np.uint8(1)), (np.array([3, 4]), np.array([1]))):
+    known = sampler(2, seed=3, label=0)
+    for seed, label in ((np.int64(3), np.uint8(0)), (np.array([3, 4]), np.array([0])), (3, np.array([0, 0]))):
         assert all(np.array_equal(a, b) for a, b in zip(known, sampler(2, seed=seed, label=label), strict=True))
 
 
@@ -174,6 +174,8 @@ def test_points_come_in_the_coordinates_of_their_data(
     assert made.shape == (300, 2) and made.dtype == np.float64
     assert np.abs(made.mean(0) - far.mean(0)).max() < 1 and (np.abs(made - far.mean(0)) < 8).all()
     assert call(["run", "generate", "-m", "run"]) == 2  # it is there
+    assert call(["run", "generate", "-m", "run", "-o", "new", "--interpolate", "x.gif", "--grid"]) == 2
+    assert "makes points, and knows no --interpolate, --grid" in capsys.readouterr().err
     sampler = gantoolkit.load("generate", model="run")
     assert (sampler.points(3) == made[:3]).all() and (sampler.points(2, seed=np.int64(1)) == made[1:3]).all()
     with pytest.raises(UsageError, match=r"makes points.*\.points\(n\)"):

@@ -155,7 +155,7 @@ def test_pictures_that_share_captions_share_a_group(folder: Path) -> None:
 
 
 def test_pairs_share_a_caption_and_no_picture_is_in_two() -> None:
-    said = [["a", "b"], ["b", "c"], ["c"], ["a"], ["d"], ["c", "a"]]
+    said = [["a", "b"], ["B", "c"], ["c"], ["a"], ["d"], ["c", "a"]]
     assert linked(said).tolist() == [0, 0, 0, 0, 4, 0]  # by others; so a group is no pair
     assert list(of_one_caption(said, range(6))) == [(0, 1), (2, 5)]
     assert list(of_one_caption(said, [4, 2, 3, 0])) == [(3, 0)]
@@ -165,7 +165,7 @@ def test_captions_that_are_cut_are_told(folder: Path) -> None:
     assert not any("longer than" in note for note in Data(config(tokens=32), folder).notes)
     words = json.loads((folder / "captions.jsonl").read_text().splitlines()[0])
     long = Data(config(tokens=2), folder)
-    assert any("longer than 2 tokens, and cut there" in note for note in long.notes)
+    assert any("longer than 2 tokens, which are cut there" in note for note in long.notes)
     assert (
         all(cut(long.encoder, words["captions"])) and cut(long.encoder, [""]) == [False] and cut(long.encoder, []) == []
     )
