@@ -33,8 +33,9 @@ from common import paired, parser, report
 from PIL import Image
 
 from gantk_text2image.captions import open_captions
-from gantk_text2image.data import Data, background, load
+from gantk_text2image.data import Data
 from gantk_text2image.options import Text2ImageConfig
+from gantk_text2image.pictures import background, load
 from gantoolkit import texts
 
 FIRST = "red apple"  # the first caption of all

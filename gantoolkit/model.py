@@ -171,6 +171,15 @@ def is_model(folder: Path) -> bool:
     return _task_of(folder) is not None
 
 
+def is_usable(folder: Path) -> bool:
+    """Whether a folder holds a model whose files are whole; it reads them."""
+    try:
+        Model.load(folder)
+    except InputError:
+        return False
+    return True
+
+
 def is_empty(folder: Path) -> bool:
     """Whether it is a folder with nothing in it."""
     return folder.is_dir() and not any(folder.iterdir())
@@ -301,6 +310,7 @@ __all__ = [
     "imported",
     "is_empty",
     "is_model",
+    "is_usable",
     "starting_card",
     "user_models",
 ]

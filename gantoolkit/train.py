@@ -26,11 +26,11 @@ from gantoolkit import checkpoint, devices
 from gantoolkit.data import Batches, Dataset
 from gantoolkit.distributed import Team
 from gantoolkit.engine import Diverged, Engine, Settings
-from gantoolkit.errors import InputError, Interrupted, TrainingError
+from gantoolkit.errors import Interrupted, TrainingError
 from gantoolkit.game import Alarm, Step
 from gantoolkit.looks import Look
 from gantoolkit.metrics import MetricCard
-from gantoolkit.model import Model
+from gantoolkit.model import is_usable
 from gantoolkit.plugins import Plugins, current
 from gantoolkit.report import write_report
 from gantoolkit.rng import seed_everything
@@ -249,7 +249,7 @@ class Training:
     def _finish(self, repeated: bool) -> Outcome:
         """Write the model folder, which a finished run that is `repeated` has; only the leader writes."""
         folder = self.run / "model"
-        if repeated and _whole(folder):
+        if repeated and is_usable(folder):
             return Outcome(self.run, folder, self.total_nimg)
         model = self.task.model(self.config, self.dataset, self.finished)
         if model is None:
@@ -389,15 +389,6 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     return config.model_copy(update={"device": device, "precision": devices.pick_precision(config.precision, device)})
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a folder holds a model that can be used."""
-    try:
-        Model.load(folder)
-    except InputError:
-        return False
-    return True
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

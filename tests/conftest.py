@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gantoolkit import plugins
+from gantoolkit import cli, plugins
 
 # Started in the background by a shell, we would ignore Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,3 +40,14 @@ def photos(tmp_path: Path) -> Path:
         picture = np.stack(layers, 2) * 50 + 110 + rng.normal(0, 6, (96, 120, 3))
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"photo-{index}.png")
     return folder
+
+
+@pytest.fixture
+def gantk(capsys: pytest.CaptureFixture[str]) -> Any:
+    """`gantk(...)` → (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        code = cli.call([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run

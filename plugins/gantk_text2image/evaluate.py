@@ -13,12 +13,13 @@ from torch import nn
 
 from gantk_text2image import attributes, figures, matcher, show
 from gantk_text2image.captions import open_captions
-from gantk_text2image.data import Data, background, load, split
+from gantk_text2image.data import Data, split
 from gantk_text2image.figures import Scored, Settings
 from gantk_text2image.matcher import Matcher
 from gantk_text2image.networks import TEXT
 from gantk_text2image.options import EvalOptions, Text2ImageConfig
 from gantk_text2image.painter import Painter, to_uint8
+from gantk_text2image.pictures import background, load
 from gantoolkit import devices, distributions, images, paths
 from gantoolkit.errors import InputError, UsageError
 from gantoolkit.features import efficientnet_lite0, extractor

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gantk_text2image.data import Data, coarse
+from gantk_text2image.data import Data
 from gantk_text2image.networks import TEXT
 from gantk_text2image.networks.critic import Seen, TextCritic
 from gantk_text2image.networks.generator import TextGenerator
 from gantk_text2image.options import Text2ImageConfig
+from gantk_text2image.pictures import coarse
 from gantoolkit import losses
 from gantoolkit.game import Context, Game, Gauge, Phase, Player, Stateful, Term
 from gantoolkit.gauges import watch

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from gantk_text2image.captions import open_captions
 from gantk_text2image.check import check
-from gantk_text2image.data import Data, background, cut, fitted, held_combinations, linked, of_one_caption, split
+from gantk_text2image.data import Data, cut, held_combinations, linked, of_one_caption, split
 from gantk_text2image.options import Text2ImageConfig
+from gantk_text2image.pictures import background, fitted
 from gantoolkit.errors import InputError, UsageError
 from tests.text2image import data_sets
 

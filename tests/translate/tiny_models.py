@@ -65,3 +65,13 @@ def photo(height: int = 24, width: int = 20, channels: int = 3) -> np.ndarray:
 def saved(folder: Path, **options: Any) -> str:
     """The folder of a model on disk, for `--model`."""
     return str(model(**options).save(folder, half=False))
+
+
+def network_of(model: Model) -> Any:
+    network = networks.build_generator(model.config["generator"])
+    network.load_state_dict(model.weights[MAIN])
+    return network.eval().requires_grad_(False)
+
+
+def planes_of(pixels: np.ndarray) -> np.ndarray:
+    return (pixels.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1).astype(np.float32)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gantk_text2image.data import fitted
+from gantk_text2image.pictures import fitted
 from gantk_text2image.recipes.writing import Writer
 from gantoolkit import recipes
 from gantoolkit.errors import InputError, UsageError

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from gantk_text2image.data import fitted
+from gantk_text2image.pictures import fitted
 from gantk_text2image.recipes.writing import Writer
 from gantoolkit import recipes
 from gantoolkit.errors import InputError
